@@ -1,0 +1,1 @@
+"""Data only: device profiles, agent configurations, systemd units, broker configurations."""

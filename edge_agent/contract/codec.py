@@ -71,7 +71,7 @@ def from_plain(cls: type[T], plain: Any, *, unknown: Unknown = "ignore", at: str
     Raises:
         MalformedError: a field is missing, of another type, out of range, or unknown where that is refused.
     """
-    value: T = _reader(typing.cast(Any, cls), unknown)(plain, at or cls.__name__)
+    value: T = _reader(typing.cast("Any", cls), unknown)(plain, at or cls.__name__)
     return value
 
 
@@ -119,9 +119,9 @@ def _read_dataclass(cls: type, unknown: Unknown) -> Reader:
         if not isinstance(plain, dict):
             raise MalformedError(f"{at}: expected an object, found {_name(plain)}")
         if unknown == "refuse" and (extra := plain.keys() - readers.keys()):
-            raise MalformedError(f"{at}: unknown key {sorted(extra)[0]!r}; known keys are {', '.join(sorted(readers))}")
+            raise MalformedError(f"{at}: unknown key {min(extra)!r}; known keys are {', '.join(sorted(readers))}")
         if missing := required - plain.keys():
-            raise MalformedError(f"{at}: missing {sorted(missing)[0]!r}")
+            raise MalformedError(f"{at}: missing {min(missing)!r}")
         found = {name: readers[name](plain[name], f"{at}.{name}") for name in readers if name in plain}
         try:
             return cls(**found)

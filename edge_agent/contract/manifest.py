@@ -180,10 +180,13 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a device gets for one variant of one model version. Unknown fields are ignored, so it can grow."""
+    """What a device gets for one variant of one model version. Unknown fields are ignored, so it can grow.
+
+    The number of the version is not in it: the server numbers, and the signed desired document binds the number to
+    the digest.
+    """
 
     model: str
-    version: int
     variant: str
     task: Task
     runtime: Runtime

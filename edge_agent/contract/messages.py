@@ -19,8 +19,8 @@ MAX_GET_DIGESTS = 64
 class Capabilities:
     """What a board is and has, as it says itself; the server chooses variants by it.
 
-    Memory and disk in MiB (2**20 bytes); `runtimes` maps a runtime's name to its version. `simulated` marks a device whose profile is played: its measurements never
-    count as a board's.
+    Memory and disk in MiB (2**20 bytes); `runtimes` maps a runtime's name to its version. `simulated` marks a device
+    whose profile is played: its measurements never count as a board's.
     """
 
     arch: str
@@ -125,7 +125,8 @@ class Reported:
 class Soak:
     """When a new bundle set counts as healthy: few enough of the predicted rows in error (not finite, or raised).
 
-    It is judged after `min_s` seconds and `min_rows` rows, whichever is later, but no later than `max_s`. With fewer than `min_rows` rows at `max_s` the soak succeeds: a quiet device is no failure.
+    It is judged after `min_s` seconds and `min_rows` rows, whichever is later, but no later than `max_s`. With fewer
+    than `min_rows` rows at `max_s` the soak succeeds: a quiet device is no failure.
     It fails at once when it cannot come right any more: with more errors than `max_error_ratio` of the rows so far
     or of `min_rows`, whichever is more.
     """

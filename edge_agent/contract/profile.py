@@ -1,9 +1,17 @@
 """Device profiles: what a class of board can carry; the TOML files stand in `firmware_configs/profiles`."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from edge_agent.contract.manifest import Precision, Runtime
 from edge_agent.contract.topics import check_name
+
+
+class Prefer(StrEnum):
+    """Which of the variants that fit a board is chosen."""
+
+    LATENCY = "latency"
+    SIZE = "size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,7 @@ class Profile:
     precisions: tuple[Precision, ...]
     worker_memory_mb: float
     max_model_mb: float
+    prefer: Prefer = Prefer.LATENCY
     chunk_bytes: int = 131072
 
     def __post_init__(self) -> None:

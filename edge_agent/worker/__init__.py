@@ -1,0 +1,1 @@
+"""The worker: loads verified models, answers predictions, and counts."""

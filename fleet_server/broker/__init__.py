@@ -1,0 +1,1 @@
+"""All MQTT of the server."""

@@ -1,0 +1,1 @@
+"""Runs the trainer as a sandboxed child process."""

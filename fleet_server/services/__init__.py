@@ -1,0 +1,1 @@
+"""Load, decide, save, announce: one file per noun."""

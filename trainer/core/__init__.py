@@ -1,0 +1,1 @@
+"""Pure decisions of the trainer: parity, gates, quantization policy, histograms."""
