@@ -14,7 +14,7 @@ SMALL_TRAINING_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class FeatureBaseline:
-    """One input column in training: `len(edges) + 1` bins, their counts, missing values, mean and standard deviation."""
+    """One input column in training: `len(edges) + 1` bins, their counts, missing values, mean, standard deviation."""
 
     name: str
     low: float

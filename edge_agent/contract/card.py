@@ -1,6 +1,7 @@
 """A model version as the trainer hands it over: its card, and every variant that was asked for, built or not.
 
-A version is a folder: `version.json` (this module's `VersionRecord`), and `variants/<variant>/` with the bundle's files.
+A version is a folder: `version.json` (this module's `VersionRecord`), and
+`variants/<variant>/` with the bundle's files.
 """
 
 from collections.abc import Mapping
