@@ -1,0 +1,87 @@
+"""What the server is told once, at its start, and what it says when it is ready.
+
+House rules: frozen values, read and checked in one place; the rooms get the few values that they need.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_agent.contract.messages import AgentSettings
+from edge_agent.contract.topics import DEFAULT_ROOT
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def default_data_dir() -> Path:
+    """Return where the server keeps its state: `$EDGELOOP_DATA`, else `$XDG_DATA_HOME/edgeloop`, else `~/.local/share/edgeloop`."""
+    if chosen := os.environ.get("EDGELOOP_DATA"):
+        return Path(chosen)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "edgeloop"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The server's configuration.
+
+    `broker` is `auto`, `mosquitto`, `iotcore`, or the URL of an external broker (`mqtt(s)://user:pass@host:port`).
+    A port of 0 means any free port. `names` are further DNS names or addresses by which devices reach the server, put
+    in its TLS certificate; the first one is what devices are told. `api_key` is a key that the operator already
+    holds; where it is none, or no key of this server, a new one is made. Sizes in MiB (2**20 bytes), times in seconds.
+    """
+
+    data_dir: Path = field(default_factory=default_data_dir)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    names: tuple[str, ...] = ()
+    broker: str = "auto"
+    broker_port: int = 0
+    topic_root: str = DEFAULT_ROOT
+    api_key: str | None = None
+    tick_s: float = 1.0
+    settings: AgentSettings = field(default_factory=AgentSettings)
+    upload_mb: int = 512
+    build_timeout_s: float = 1800.0
+    build_memory_mb: int = 4096
+    health_kept: int = 500
+    window_days: int = 30
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.port < 65536 and 0 <= self.broker_port < 65536):
+            raise ValueError("a port is 0 (any) to 65535")
+        if min(self.tick_s, self.upload_mb, self.build_timeout_s, self.build_memory_mb) <= 0:
+            raise ValueError("tick_s, upload_mb, build_timeout_s and build_memory_mb are above 0")
+        if min(self.health_kept, self.window_days) < 1:
+            raise ValueError("health_kept and window_days are 1 at least")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the API listens on this machine alone (then without TLS)."""
+        return self.host in LOOPBACK
+
+    @property
+    def public_host(self) -> str:
+        """The name by which devices reach the server and its broker."""
+        return self.names[0] if self.names else self.host
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyInfo:
+    """What the server says once it accepts requests.
+
+    `signin_url` works once. `api_key` is valid; `new_api_key` says whether it was made now. `broker` is the kind in
+    use (`mosquitto`, `iotcore`, `external`), `notes` what an operator should know about this set-up.
+    """
+
+    url: str
+    signin_url: str
+    api_key: str
+    new_api_key: bool
+    broker: str
+    broker_host: str
+    broker_port: int
+    server_key: str
+    ca_path: str | None
+    data_dir: Path
+    notes: tuple[str, ...] = ()
