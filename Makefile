@@ -1,0 +1,33 @@
+# The two commands are `make demo` and `make test`; each sets up all that it needs inside this clone.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint bench clean
+BIN := .venv/bin
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup:
+	@scripts/setup
+
+demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leaves it running
+	@if found=$$(scripts/mosquitto); then export EDGELOOP_MOSQUITTO="$$found"; \
+	else echo "going on with the built-in broker for trying out"; fi; \
+	$(BIN)/edgeloop demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+test: setup ## every test: lint, types, import rules, units, and the system with real processes
+	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && $(BIN)/pytest $(ARGS)
+
+test-fast: setup ## the tests that start no broker, server or agent
+	@$(BIN)/pytest -m "not system" $(ARGS)
+
+lint: setup ## ruff, mypy and the import rules alone
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: setup ## measure footprint and latency here, and print them
+	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && \
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean: ## remove everything that these commands made in this clone
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
