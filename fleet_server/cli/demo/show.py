@@ -158,13 +158,7 @@ class Show:
     def serving(self, version: int, devices: Iterable[str], timeout_s: float = 30.0) -> None:
         """Wait until these devices say that they serve this version, and are idle."""
         for device in devices:
-            self.agents[device].wait(
-                f"{device} to serve version {version}",
-                lambda status, device=device: (
-                    self.agents[device].versions().get(MODEL) == version and not status.get("progress")
-                ),
-                timeout_s,
-            )
+            self.agents[device].wait_serving(MODEL, version, timeout_s)
 
     @contextmanager
     def traffic(self, rate_hz: float, **changes: Callable[..., Any]) -> Any:

@@ -135,9 +135,8 @@ def update_in_phases(show: Show) -> None:
         found = show.follow(show.roll_out(version, ["50%", "100%"]), "succeeded")
         show.serving(version, show.agents)
     for phase in found["phases"]:
-        show.say(
-            f"phase {phase['index'] + 1}: {', '.join(item['device'] for item in phase['devices'])} attested version {version}"
-        )
+        devices = ", ".join(item["device"] for item in phase["devices"])
+        show.say(f"phase {phase['index'] + 1}: {devices} attested version {version}")
     answered = sum(tally.answered for tally in tallies.values())
     failed = sum(tally.failed + tally.model_errors for tally in tallies.values())
     show.say(f"{answered} requests were answered meanwhile, {failed} failed")
