@@ -1,0 +1,58 @@
+"""A TFLite flatbuffer written by hand: one FULLY_CONNECTED and one SOFTMAX, dynamic batch, with a signature."""
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+Array = np.ndarray[Any, Any]
+
+
+def softmax_regression(weights: Array, bias: Array) -> bytes:
+    """Return a model of x (rows, n) float32 → scores (rows, k) float32: softmax(x @ weights + bias)."""
+    features, classes = weights.shape
+    model = schema.ModelT()
+    model.version = 3
+    model.description = b"tests"
+    model.buffers = [schema.BufferT() for _ in range(3)]
+    for buffer, array in zip(model.buffers[1:], (weights.T, bias), strict=True):
+        buffer.data = np.frombuffer(np.ascontiguousarray(array, np.float32).tobytes(), np.uint8)
+    model.operatorCodes = [_code(9), _code(25)]
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        _tensor("x", [1, features], [-1, features], 0),
+        _tensor("weights", [classes, features], None, 1),
+        _tensor("bias", [classes], None, 2),
+        _tensor("z", [1, classes], [-1, classes], 0),
+        _tensor("scores", [1, classes], [-1, classes], 0),
+    ]
+    graph.inputs, graph.outputs = [0], [4]
+    dense = schema.OperatorT()
+    dense.opcodeIndex, dense.inputs, dense.outputs = 0, [0, 1, 2], [3]
+    dense.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    dense.builtinOptions = schema.FullyConnectedOptionsT()
+    softmax = schema.OperatorT()
+    softmax.opcodeIndex, softmax.inputs, softmax.outputs = 1, [3], [4]
+    softmax.builtinOptionsType = schema.BuiltinOptions.SoftmaxOptions
+    softmax.builtinOptions = schema.SoftmaxOptionsT()
+    softmax.builtinOptions.beta = 1.0
+    graph.operators = [dense, softmax]
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _code(number: int) -> Any:
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = number
+    code.version = 1
+    return code
+
+
+def _tensor(name: str, shape: list[int], signature: list[int] | None, buffer: int) -> Any:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.shapeSignature, tensor.buffer = name.encode(), shape, signature, buffer
+    tensor.type = schema.TensorType.FLOAT32
+    return tensor
