@@ -14,7 +14,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def default_data_dir() -> Path:
-    """Return where the server keeps its state: `$EDGELOOP_DATA`, else `$XDG_DATA_HOME/edgeloop`, else `~/.local/share/edgeloop`."""
+    """Return the place of the server's state: `$EDGELOOP_DATA`, else `edgeloop` in the user's data folder (XDG)."""
     if chosen := os.environ.get("EDGELOOP_DATA"):
         return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME")

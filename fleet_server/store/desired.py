@@ -1,0 +1,135 @@
+"""The newest signed desired document of each device, and the outbox of what the broker must still be told.
+
+House rules: a document and its entry in the outbox are saved in one transaction; an entry leaves the outbox only after
+the broker has acknowledged; every entry may be done twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from edge_agent.contract import codec
+from edge_agent.contract.messages import Desired
+from fleet_server.store.rows import reader
+from fleet_server.store.schema import desired, distributed, outbox
+
+
+class Work(StrEnum):
+    """What the broker must still be told of a device."""
+
+    PUBLISH = "publish"
+    CLEAR = "clear"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDesired:
+    """A device's newest desired document; `digests` are all that it may ask for: bundles' parcels and chunks."""
+
+    device: str
+    seq: int
+    body: Mapping[str, Any]
+    document: bytes
+    digests: tuple[str, ...]
+    published_seq: int
+    created: int
+
+    def read_body(self) -> Desired:
+        """The document's content."""
+        return codec.from_plain(Desired, dict(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that the broker must still be told."""
+
+    n: int
+    device: str
+    kind: str
+    detail: str
+    created: int
+
+
+_read_entry = reader(Entry)
+
+
+def _read(row: Any) -> StoredDesired:
+    return StoredDesired(
+        row.device, row.seq, row.body, bytes(row.document), tuple(row.digests), row.published_seq, row.created
+    )
+
+
+def find_desired(connection: Connection, device: str) -> StoredDesired | None:
+    """Return a device's newest desired document, or None."""
+    row = connection.execute(select(desired).where(desired.c.device == device)).one_or_none()
+    return None if row is None else _read(row)
+
+
+def all_desired(connection: Connection) -> tuple[StoredDesired, ...]:
+    """Return the newest desired document of every device that has one."""
+    return tuple(_read(row) for row in connection.execute(select(desired).order_by(desired.c.device)))
+
+
+def save_desired(connection: Connection, made: StoredDesired) -> None:
+    """Save a device's newer document, and that the broker must be told of it."""
+    connection.execute(delete(desired).where(desired.c.device == made.device))
+    connection.execute(
+        insert(desired).values(
+            device=made.device,
+            seq=made.seq,
+            body=dict(made.body),
+            document=made.document,
+            digests=list(made.digests),
+            published_seq=made.published_seq,
+            created=made.created,
+        )
+    )
+    enqueue(connection, made.device, Work.PUBLISH, "", made.created)
+
+
+def mark_published(connection: Connection, device: str, seq: int) -> None:
+    """Save that the broker has acknowledged a device's document of this number."""
+    connection.execute(
+        update(desired).where(desired.c.device == device, desired.c.published_seq < seq).values(published_seq=seq)
+    )
+
+
+def enqueue(connection: Connection, device: str, kind: Work, detail: str, now: int) -> None:
+    """Put one thing into the outbox, behind what is there; what was there of its kind gives way."""
+    connection.execute(delete(outbox).where(outbox.c.device == device, outbox.c.kind == kind.value))
+    connection.execute(insert(outbox).values(device=device, kind=kind.value, detail=detail, created=now))
+
+
+def enqueue_all(connection: Connection, now: int) -> int:
+    """Put every device's document into the outbox again, and forget which chunks the broker holds."""
+    connection.execute(delete(distributed))
+    devices = [row[0] for row in connection.execute(select(desired.c.device))]
+    for device in devices:
+        enqueue(connection, device, Work.PUBLISH, "", now)
+    return len(devices)
+
+
+def list_outbox(connection: Connection) -> tuple[Entry, ...]:
+    """Return what the broker must still be told, the oldest first."""
+    return tuple(_read_entry(row) for row in connection.execute(select(outbox).order_by(outbox.c.n)))
+
+
+def finish_entry(connection: Connection, n: int) -> None:
+    """Take what was done out of the outbox."""
+    connection.execute(delete(outbox).where(outbox.c.n == n))
+
+
+def is_distributed(connection: Connection, cohort: str, parcel: str) -> bool:
+    """Whether the broker holds a parcel's chunks for a cohort, as far as this server knows."""
+    row = connection.execute(
+        select(distributed.c.at).where(distributed.c.cohort == cohort, distributed.c.parcel == parcel)
+    ).first()
+    return row is not None
+
+
+def mark_distributed(connection: Connection, cohort: str, parcel: str, now: int) -> None:
+    """Save that the broker holds a parcel's chunks for a cohort."""
+    if not is_distributed(connection, cohort, parcel):
+        connection.execute(insert(distributed).values(cohort=cohort, parcel=parcel, at=now))

@@ -1,0 +1,326 @@
+"""The tables of the server's database; `migrations/` makes exactly these (a test compares them).
+
+House rules: times are epoch milliseconds in UTC; `n` is a row's place in the order of a list and the cursor of its
+pages; documents that were signed or received are kept as they came.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _json(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, JSON(none_as_null=True), nullable=nullable)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def _order() -> Column[int]:
+    return Column("n", Integer, primary_key=True, autoincrement=True)
+
+
+def _device(*, primary_key: bool = False) -> Column[str]:
+    owner = ForeignKey("devices.id", ondelete="CASCADE")
+    return Column("device", String(64), owner, nullable=False, primary_key=primary_key)
+
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("public_key", String(64), nullable=False),
+    Column("profile", String(64), nullable=False),
+    Column("cohort", String(64), nullable=False),
+    Column("simulated", Boolean, nullable=False),
+    _json("labels"),
+    _json("capabilities"),
+    _time("enrolled"),
+    Column("presence", String(16), nullable=False),
+    Column("status_boot", BigInteger, nullable=False),
+    _time("last_seen", nullable=True),
+    Column("reported_boot", BigInteger, nullable=False),
+    Column("reported_seq", BigInteger, nullable=False),
+    _json("reported", nullable=True),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _order(),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    Column("label", String(200), nullable=False),
+    Column("profile", String(64)),
+    _json("labels"),
+    Column("uses", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    _time("created"),
+    _time("expires"),
+)
+
+models = Table("models", metadata, Column("name", String(64), primary_key=True), _time("created"))
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("model", String(64), ForeignKey("models.name"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    _json("record"),
+    _time("created"),
+    PrimaryKeyConstraint("model", "version"),
+)
+
+variants = Table(
+    "variants",
+    metadata,
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("variant", String(64), nullable=False),
+    Column("runtime", String(16), nullable=False),
+    Column("precision", String(16), nullable=False),
+    Column("digest", String(64), index=True),
+    Column("reason", Text),
+    _json("manifest", nullable=True),
+    PrimaryKeyConstraint("model", "version", "variant"),
+)
+
+parcels = Table(
+    "parcels",
+    metadata,
+    Column("bundle", String(64), nullable=False),
+    Column("chunk_bytes", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("packed_size", BigInteger, nullable=False),
+    _json("chunks"),
+    PrimaryKeyConstraint("bundle", "chunk_bytes"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("query", Text, nullable=False),
+    _time("created"),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("group", String(64), ForeignKey("groups.name", ondelete="CASCADE"), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("rollout", String(32), nullable=False),
+    _time("set_at"),
+    PrimaryKeyConstraint("group", "model"),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _order(),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("group", String(64), nullable=False),
+    _json("policy"),
+    Column("state", String(16), nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("phase", Integer, nullable=False),
+    _time("phase_started"),
+    _time("created"),
+    _time("updated"),
+    Column("author", String(100), nullable=False),
+)
+
+rollout_devices = Table(
+    "rollout_devices",
+    metadata,
+    Column("rollout", String(32), ForeignKey("rollouts.id", ondelete="CASCADE"), nullable=False),
+    Column("device", String(64), nullable=False, index=True),
+    Column("phase", Integer, nullable=False),
+    Column("variant", String(64)),
+    Column("digest", String(64)),
+    Column("from_version", Integer),
+    Column("from_variant", String(64)),
+    Column("from_digest", String(64)),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("offered_seq", BigInteger),
+    _time("offered_at", nullable=True),
+    _time("ended_at", nullable=True),
+    PrimaryKeyConstraint("rollout", "device"),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    _device(),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("variant", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    _json("options"),
+    _time("set_at"),
+    PrimaryKeyConstraint("device", "model"),
+)
+
+bad_versions = Table(
+    "bad_versions",
+    metadata,
+    _device(),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    _time("at"),
+    PrimaryKeyConstraint("device", "model", "version"),
+)
+
+desired = Table(
+    "desired",
+    metadata,
+    _device(primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    _json("body"),
+    Column("document", LargeBinary, nullable=False),
+    _json("digests"),
+    Column("published_seq", BigInteger, nullable=False),
+    _time("created"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _order(),
+    Column("device", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("detail", String(64), nullable=False),
+    _time("created"),
+    UniqueConstraint("device", "kind"),
+)
+
+distributed = Table(
+    "distributed",
+    metadata,
+    Column("cohort", String(64), nullable=False),
+    Column("parcel", String(64), nullable=False),
+    _time("at"),
+    PrimaryKeyConstraint("cohort", "parcel"),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    _order(),
+    _device(),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("boot", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    _time("started"),
+    _time("ended"),
+    _time("received"),
+    _json("counts"),
+    UniqueConstraint("device", "model", "version", "boot", "number"),
+    Index("ix_windows_model_version", "model", "version"),
+)
+
+health = Table(
+    "health",
+    metadata,
+    _order(),
+    _device(),
+    Column("model", String(64), nullable=False),
+    _time("received"),
+    _json("body"),
+    Index("ix_health_device_model_n", "device", "model", "n"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _order(),
+    Column("key", String(160), unique=True),
+    _time("at"),
+    Column("source", String(16), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("device", String(64), index=True),
+    Column("model", String(64)),
+    Column("detail", Text, nullable=False),
+    _json("fields"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    _order(),
+    _time("at"),
+    Column("kind", String(32), nullable=False),
+    Column("rollout", String(32), index=True),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", String(100), nullable=False),
+    _json("policy"),
+    _json("evidence"),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    _order(),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    _json("request"),
+    _json("progress"),
+    _json("result", nullable=True),
+    Column("error", Text),
+    _time("created"),
+    _time("updated"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("label", String(100), nullable=False),
+    _time("created"),
+)
+
+sessions = Table("sessions", metadata, Column("hash", String(64), primary_key=True), _time("created"), _time("expires"))
+
+signin_codes = Table("signin_codes", metadata, Column("hash", String(64), primary_key=True), _time("expires"))
+
+settings = Table(
+    "settings", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
