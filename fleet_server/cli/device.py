@@ -1,0 +1,243 @@
+"""`edgeloop device`: the enrolled boards, their labels, and the tokens by which they enrol."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from fleet_server.cli.client import connect
+from fleet_server.cli.failures import CommandError, Exit
+from fleet_server.cli.output import (
+    Column,
+    Output,
+    Row,
+    field,
+    print_fields,
+    print_json,
+    print_rows,
+    print_table,
+    say,
+    show_ratio,
+    show_time,
+)
+
+app = App(name="device", help="Devices and enrolment tokens.")
+tokens = App(name="token", help="Enrolment tokens: make one (the default), list, revoke.")
+app.command(tokens)
+
+
+def running_text(row: Row) -> list[str]:
+    """Return what a device says it runs, as model@version (variant)."""
+    return [f"{item['model']}@{item['version']} ({item['variant']})" for item in row.get("running") or ()]
+
+
+def progress_text(row: Row) -> str:
+    """Return the update under way as its state and chunks, or how the last one ended."""
+    if progress := row.get("progress"):
+        total = progress.get("chunks_total") or 0
+        chunks = f" {progress.get('chunks_done', 0)}/{total}" if total else ""
+        return f"{progress['state']}{chunks}"
+    outcome = row.get("outcome") or {}
+    result = str(outcome.get("result") or "")
+    return result if result in ("", "succeeded") else f"{result}: {outcome.get('reason')}"
+
+
+_DEVICES = (
+    Column("DEVICE", field("id")),
+    Column("PROFILE", lambda row: f"{row.get('profile')}{' (simulated)' if row.get('simulated') else ''}"),
+    Column("PRESENCE", field("presence"), "state"),
+    Column("IN SYNC", field("in_sync")),
+    Column("RUNNING", running_text),
+    Column("UPDATE", progress_text, "state"),
+    Column("LABELS", field("labels")),
+    Column("LAST SEEN", lambda row: show_time(row.get("last_seen"))),
+)
+_TOKENS = (
+    Column("ID", field("id")),
+    Column("LABEL", field("label")),
+    Column("USES LEFT", lambda row: row.get("uses_left", row.get("uses")), "number"),
+    Column("PROFILE", field("profile")),
+    Column("LABELS", field("labels")),
+    Column("EXPIRES", lambda row: show_time(row.get("expires"))),
+)
+
+
+@app.command(name="list")
+def list_devices(*, group: str | None = None, query: str | None = None, output: Output = "table") -> None:
+    """List devices.
+
+    Parameters
+    ----------
+    group
+        Only those of a group.
+    query
+        Only those that a label query matches, such as "site=north,profile!=pi4".
+    """
+    with connect() as client:
+        rows = client.pages("/devices", group=group, q=query)
+    empty = "No devices. Make an enrolment token: edgeloop device token"
+    print_rows(rows, _DEVICES, output, empty=empty)
+
+
+@app.command
+def show(device: str, /, *, output: Output = "table") -> None:
+    """Show one device: what it is, what it should run, what it runs."""
+    with connect() as client:
+        found = client.get(f"/devices/{device}")
+    if output == "json":
+        print_json(found)
+        return
+    _print_device(found)
+
+
+@app.command
+def label(device: str, /, *labels: str, output: Output = "table") -> None:
+    """Set labels (key=value) or remove them (key-).
+
+    Parameters
+    ----------
+    device
+        The device's id.
+    labels
+        Pairs to set as key=value, and keys to remove as key-.
+    """
+    changes = {key: value for text in labels for key, value in [parse_label(text)]}
+    if not changes:
+        raise CommandError(
+            "no label given", "labels are key=value, or key- to remove", "edgeloop device label --help", Exit.USAGE
+        )
+    with connect() as client:
+        found = client.patch(f"/devices/{device}", {"labels": changes})
+    if output == "json":
+        print_json(found)
+    else:
+        print_fields([("device", found["id"]), ("labels", found["labels"])])
+
+
+@app.command
+def remove(device: str, /, *, yes: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Remove a device: its credentials stop working, its history stays.
+
+    Parameters
+    ----------
+    device
+        The device's id.
+    yes
+        Do it: without this, nothing is removed.
+    """
+    if not yes:
+        raise CommandError(
+            f"{device} was not removed",
+            "its credentials would stop working, and it would have to enrol again",
+            f"edgeloop device remove {device} --yes",
+            Exit.USAGE,
+        )
+    with connect() as client:
+        client.delete(f"/devices/{device}")
+    say(f"Removed {device}.")
+
+
+@tokens.default
+def make_token(
+    *,
+    label: str | None = None,
+    uses: int = 1,
+    ttl: int = 3600,
+    profile: str | None = None,
+    set_label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    output: Output = "table",
+) -> None:
+    """Make an enrolment token and print the command to run on the device.
+
+    Parameters
+    ----------
+    label
+        A note that tells tokens apart.
+    uses
+        How many devices may enrol with it.
+    ttl
+        Seconds until it expires.
+    profile
+        The only profile that may enrol with it.
+    set_label
+        A label (key=value) that its devices get; may be repeated.
+    """
+    wanted: dict[str, Any] = {"label": label, "uses": uses, "ttl_s": ttl, "profile": profile}
+    body = {key: value for key, value in wanted.items() if value is not None}
+    if set_label:
+        body["labels"] = dict(parse_label(text) for text in set_label)
+    with connect() as client:
+        made = client.post("/tokens", body)
+        url = client.context.url
+    if output == "json":
+        print_json(made)
+        return
+    print_fields([("token", made["token"]), ("expires", show_time(made["expires"])), ("devices", uses)])
+    say(f"It is shown once. It expires in {timedelta(seconds=ttl)}. On the device:")
+    say(f"  edge-agent enroll --server {url} --token {made['token']} --id DEVICE")
+
+
+@tokens.command(name="list")
+def list_tokens(*, output: Output = "table") -> None:
+    """List the tokens that still work (never their secrets)."""
+    with connect() as client:
+        rows = client.pages("/tokens")
+    print_rows(rows, _TOKENS, output, empty="No tokens. Make one: edgeloop device token")
+
+
+@tokens.command
+def revoke(token: str, /) -> None:
+    """Revoke a token by its id."""
+    with connect() as client:
+        client.delete(f"/tokens/{token}")
+    say(f"Revoked {token}.")
+
+
+def parse_label(text: str) -> tuple[str, str | None]:
+    """Return (key, value) of `key=value`, or (key, None) of `key-`.
+
+    Raises:
+        CommandError: it is neither.
+    """
+    key, equals, value = text.partition("=")
+    if equals and key and value:
+        return key, value
+    if not equals and len(text) > 1 and text.endswith("-"):
+        return text[:-1], None
+    raise CommandError(
+        f"{text!r} is no label", "labels are key=value, or key- to remove", "edgeloop device label --help", Exit.USAGE
+    )
+
+
+def _print_device(found: dict[str, Any]) -> None:
+    can = found.get("capabilities") or {}
+    print_fields(
+        [
+            ("device", found["id"]),
+            ("profile", f"{found['profile']}{' (simulated)' if found.get('simulated') else ''}"),
+            ("presence", found.get("presence")),
+            ("in sync", found.get("in_sync")),
+            ("last seen", show_time(found.get("last_seen"))),
+            ("enrolled", show_time(found.get("enrolled"))),
+            ("labels", found.get("labels")),
+            ("board", f"{can['arch']}, {can['cores']} cores, {can['memory_mb']:.0f} MiB" if can else None),
+            ("free", f"{can['memory_free_mb']:.0f} MiB memory, {can['disk_free_mb']:.0f} MiB disk" if can else None),
+            ("runtimes", can.get("runtimes")),
+            ("agent", can.get("agent")),
+            ("desired", [f"{row['model']}@{row['version']} ({row['variant']})" for row in found.get("desired") or ()]),
+            ("running", running_text(found)),
+            ("update", progress_text(found)),
+            ("detail", (found.get("outcome") or {}).get("detail")),
+        ]
+    )
+    if health := found.get("health"):
+        columns = (
+            Column("MODEL", field("model")),
+            Column("ROWS", field("infer_n"), "number"),
+            Column("ERRORS", field("err_n"), "number"),
+            Column("REJECTED", field("rejected_n"), "number"),
+            Column("P50 ms", field("infer_ms_p50"), "number"),
+            Column("P99 ms", field("infer_ms_p99"), "number"),
+            Column("OUT OF RANGE", lambda row: show_ratio(row.get("out_of_range_ratio")), "number"),
+        )
+        print_table([{**row, "model": model} for model, row in health.items()], columns)

@@ -1,0 +1,64 @@
+"""`edgeloop group`: label queries over devices, by name."""
+
+from cyclopts import App
+
+from fleet_server.cli.client import connect
+from fleet_server.cli.output import Column, Output, field, print_fields, print_json, print_rows, say
+
+app = App(name="group", help="Groups: label queries over devices.")
+
+_GROUPS = (
+    Column("GROUP", field("name")),
+    Column("QUERY", lambda row: row.get("query") or "(all devices)"),
+    Column("DEVICES", field("devices"), "number"),
+    Column("TARGETS", lambda row: row.get("targets")),
+)
+
+
+@app.command(name="list")
+def list_groups(*, output: Output = "table") -> None:
+    """List groups."""
+    with connect() as client:
+        rows = client.pages("/groups")
+    print_rows(rows, _GROUPS, output, empty="No groups. Make one: edgeloop group create all")
+
+
+@app.command
+def create(name: str, query: str = "", /, *, output: Output = "table") -> None:
+    """Create a group.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    query
+        Comma-joined key=value, key!=value or key, over labels and id, profile, arch; all devices where left out.
+    """
+    with connect() as client:
+        made = client.post("/groups", {"name": name, "query": query})
+    if output == "json":
+        print_json(made)
+        return
+    print_fields(made.items())
+    say(f"Next: edgeloop rollout start MODEL VERSION --group {name} --dry-run")
+
+
+@app.command
+def show(name: str, /, *, output: Output = "table") -> None:
+    """Show a group and its devices."""
+    with connect() as client:
+        found = client.get(f"/groups/{name}")
+        members = client.pages("/devices", group=name)
+    ids = [device["id"] for device in members]
+    if output == "json":
+        print_json({**found, "devices": ids})
+    else:
+        print_fields([*((key, value) for key, value in found.items() if key != "devices"), ("devices", ids)])
+
+
+@app.command
+def delete(name: str, /) -> None:
+    """Delete a group; its devices keep what they run."""
+    with connect() as client:
+        client.delete(f"/groups/{name}")
+    say(f"Deleted {name}.")

@@ -1,0 +1,241 @@
+"""`edgeloop model`: models, their immutable versions, and the variants of each."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from fleet_server.cli.client import FleetClient, connect
+from fleet_server.cli.failures import CommandError
+from fleet_server.cli.operation import follow_operation
+from fleet_server.cli.output import (
+    Column,
+    Output,
+    Row,
+    field,
+    print_fields,
+    print_json,
+    print_rows,
+    print_table,
+    say,
+    show_ratio,
+    show_size,
+    show_time,
+)
+
+app = App(name="model", help="Models, versions and their variants.")
+
+_RECORD = "version.json"
+_MODELS = (
+    Column("MODEL", field("model")),
+    Column("TASK", field("task")),
+    Column("VERSIONS", field("versions"), "number"),
+    Column("LATEST", field("latest"), "number"),
+    Column("CREATED", lambda row: show_time(row.get("created"))),
+    Column("DESCRIPTION", field("description")),
+)
+_VERSIONS = (
+    Column("VERSION", field("version"), "number"),
+    Column("CREATED", lambda row: show_time(row.get("created"))),
+    Column("ESTIMATOR", field("card", "estimator")),
+    Column("METRICS", field("card", "metrics")),
+    Column("VARIANTS", lambda row: [item["variant"] for item in row.get("variants", ()) if _built(item)]),
+)
+_VARIANTS = (
+    Column("VARIANT", field("variant")),
+    Column("BUILT", lambda row: _built(row)),
+    Column("SIZE", lambda row: show_size(row.get("size")), "number"),
+    Column("PACKED", lambda row: show_size(row.get("packed_size")), "number"),
+    Column("AGREEMENT", lambda row: show_ratio(field("parity", "label_agreement")(row)), "number"),
+    Column("MAX DIFF", field("parity", "max_abs_diff"), "number"),
+    Column("P50 µs", field("cost", "latency_p50_us"), "number"),
+    Column("P99 µs", field("cost", "latency_p99_us"), "number"),
+    Column("WHY NOT", field("reason")),
+)
+
+
+def _built(row: Row) -> bool:
+    return bool(row.get("built", row.get("digest")))
+
+
+@app.command(name="list")
+def list_models(*, output: Output = "table") -> None:
+    """List all models."""
+    with connect() as client:
+        rows = client.pages("/models")
+    print_rows(rows, _MODELS, output, empty="No models yet. Push one: edgeloop model push DIR")
+
+
+@app.command
+def show(model: str, version: int | None = None, /, *, output: Output = "table") -> None:
+    """Show a model's versions, or one version with its variants.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    version
+        The number of one version.
+    """
+    with connect() as client:
+        if version is None:
+            rows = client.pages(f"/models/{model}/versions")
+            print_rows(rows, _VERSIONS, output, empty=f"{model} has no version yet. Push one: edgeloop model push DIR")
+            return
+        found = client.get(f"/models/{model}/versions/{version}")
+    if output == "json":
+        print_json(found)
+    else:
+        print_version(found)
+
+
+@app.command
+def card(model: str, version: int | None = None, /, *, output: Output = "table") -> None:
+    """Show what is known of a version: data, split, metrics, gates, libraries, lineage.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    version
+        The number of the version; the newest where it is left out.
+    """
+    with connect() as client:
+        number = version if version is not None else newest_version(client, model)
+        found = client.get(f"/models/{model}/versions/{number}/card")
+    if output == "json":
+        print_json(found)
+        return
+    print_fields((name.replace("_", " "), value) for name, value in found.items() if name != "gates")
+    if gates := found.get("gates"):
+        columns = tuple(Column(name.upper(), field(name)) for name in ("metric", "bound", "threshold", "value"))
+        print_table(gates, columns, title="gates")
+
+
+@app.command
+def push(folder: Path, /, *, model: str | None = None, output: Output = "table") -> None:
+    """Upload a finished version: the folder that `trainer fit` or `trainer compile` wrote.
+
+    Parameters
+    ----------
+    folder
+        The version's folder: version.json and variants/.
+    model
+        The model's name, if not the one in version.json.
+    """
+    name = model or _recorded_model(folder)
+    files = [("files", path.relative_to(folder).as_posix(), path) for path in version_files(folder)]
+    say(f"Pushing {len(files)} files of {name} ({show_size(sum(path.stat().st_size for _, _, path in files))}) …")
+    with connect() as client:
+        made = client.upload(f"/models/{name}/versions", files, {})
+    if output == "json":
+        print_json(made)
+        return
+    print_version(made)
+    say(f"Next: edgeloop rollout start {name} {made['version']} --group GROUP --dry-run")
+
+
+@app.command
+def build(
+    source: Path,
+    /,
+    *,
+    data: Path,
+    target: str,
+    model: str | None = None,
+    task: str | None = None,
+    description: str | None = None,
+    wait: Annotated[bool, Parameter(negative="--no-wait")] = True,
+    output: Output = "table",
+) -> int:
+    """Have the server build a version from a fitted model (.skops or .onnx) and sample data.
+
+    Parameters
+    ----------
+    source
+        The fitted model: .skops or .onnx.
+    data
+        Rows to prove the variants on: .csv with a header, or .npz.
+    target
+        The column of the data that the model predicts.
+    model
+        The model's name; the file's name where it is left out.
+    task
+        classification, regression, clustering or anomaly, where it cannot be told from the model.
+    description
+        A line for the model's card.
+    wait
+        Follow the build to its end.
+    """
+    for path in (source, data):
+        if not path.is_file():
+            raise CommandError(f"{path} is not a file", "", "edgeloop model build --help")
+    name = model or source.stem.lower().replace(" ", "-")
+    form = {"target": target, "task": task, "description": description}
+    files = [("source", source.name, source), ("data", data.name, data)]
+    with connect() as client:
+        given = {key: value for key, value in form.items() if value is not None}
+        operation = client.upload(f"/models/{name}/builds", files, given)
+        if wait:
+            return follow_operation(client, operation["id"], output)
+    if output == "json":
+        print_json(operation)
+    else:
+        say(f"The build runs as operation {operation['id']}. Follow it: edgeloop operations {operation['id']}")
+    return 0
+
+
+def version_files(folder: Path) -> list[Path]:
+    """Return the files of a version's folder that are uploaded: its record and all variants.
+
+    Raises:
+        CommandError: the folder is no version.
+    """
+    variants = sorted(path for path in (folder / "variants").glob("*/*") if path.is_file())
+    if not (folder / _RECORD).is_file() or not variants:
+        raise CommandError(
+            f"{folder} is not a version's folder",
+            f"it needs {_RECORD} and variants/<variant>/ with the bundles' files",
+            "trainer fit --help",
+        )
+    return [folder / _RECORD, *variants]
+
+
+def newest_version(client: FleetClient, model: str) -> int:
+    """Return the highest version number of a model.
+
+    Raises:
+        CommandError: it has none.
+    """
+    numbers = [int(row["version"]) for row in client.pages(f"/models/{model}/versions")]
+    if not numbers:
+        raise CommandError(f"{model} has no version", "nothing was pushed or built yet", "edgeloop model push DIR")
+    return max(numbers)
+
+
+def print_version(found: dict[str, Any]) -> None:
+    """Print one version: its card in short, then its variants."""
+    told = found.get("card", {})
+    print_fields(
+        [
+            ("model", found.get("model")),
+            ("version", found.get("version")),
+            ("created", show_time(found.get("created"))),
+            ("estimator", told.get("estimator")),
+            ("task", told.get("task")),
+            ("metrics", told.get("metrics")),
+            ("description", told.get("description")),
+        ]
+    )
+    print_table(found.get("variants", ()), _VARIANTS)
+
+
+def _recorded_model(folder: Path) -> str:
+    record = folder / _RECORD
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["card"]["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{folder} is not a version's folder", f"{record} cannot be read: {error}", "trainer fit --help"
+        ) from error

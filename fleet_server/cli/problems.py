@@ -1,0 +1,56 @@
+"""Problem details (RFC 9457) of the server as what happened, why, and one command that helps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fleet_server.cli.failures import CommandError, Exit
+
+_LISTS = {
+    "devices": "edgeloop device list",
+    "models": "edgeloop model list",
+    "groups": "edgeloop group list",
+    "rollouts": "edgeloop rollout list",
+    "operations": "edgeloop operations",
+    "tokens": "edgeloop device token list",
+    "drift": "edgeloop model list",
+}
+
+
+def explain_problem(status: int, path: str, body: Any) -> CommandError:
+    """Return the error for a refused call; the server's own hint goes before ours."""
+    problem = body if isinstance(body, Mapping) else {}
+    what = str(problem.get("title") or f"the server answered {status}")
+    why = str(problem.get("detail") or "")
+    hint = str(problem.get("hint") or _hint(status, path))
+    code = Exit.CONFIGURATION if status in (401, 403) else Exit.FAILED
+    return CommandError(what, "; ".join(filter(None, [why, *_fields(problem)])), hint, code)
+
+
+def _hint(status: int, path: str) -> str:
+    noun = path.strip("/").split("/")[0]
+    match status:
+        case 401 | 403:
+            return "edgeloop up        # writes the key of this machine's server; or set EDGELOOP_API_KEY"
+        case 404:
+            return _LISTS.get(noun, "edgeloop doctor")
+        case 409 if noun == "rollouts":
+            return "edgeloop rollout list"
+        case 413:
+            return "edgeloop model push --help"
+        case 400 | 409 | 422:
+            return _LISTS.get(noun, "edgeloop --help")
+        case _:
+            return "edgeloop doctor"
+
+
+def _fields(problem: Mapping[str, Any]) -> list[str]:
+    """Return the single faults of a body, in the form that FastAPI and RFC 9457's example give them."""
+    found = problem.get("errors")
+    if not isinstance(found, list):
+        return []
+    return [
+        f"{'.'.join(str(part) for part in item.get('loc', ()) if part != 'body') or item.get('pointer', '')}: "
+        f"{item.get('msg') or item.get('detail') or ''}"
+        for item in found
+        if isinstance(item, Mapping)
+    ]

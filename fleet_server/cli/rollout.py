@@ -1,0 +1,225 @@
+"""`edgeloop rollout`: bring a version to a group in phases, watch it, and steer it."""
+
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from fleet_server.cli.client import connect
+from fleet_server.cli.failures import CommandError, Exit
+from fleet_server.cli.output import (
+    Column,
+    Output,
+    field,
+    print_fields,
+    print_json,
+    print_rows,
+    print_table,
+    say,
+    show_time,
+)
+from fleet_server.cli.watch import watch_rollout
+
+app = App(name="rollout", help="Bring a version to a group, in phases.")
+
+DEFAULT_PHASES = ("25%", "100%")
+
+_ROLLOUTS = (
+    Column("ID", field("id")),
+    Column("MODEL", lambda row: f"{row.get('model')}@{row.get('version')}"),
+    Column("GROUP", field("group")),
+    Column("STATE", field("state"), "state"),
+    Column("PHASE", lambda row: f"{(row.get('phase') or 0) + 1}/{len(row.get('phases', ()))}"),
+    Column("DONE", lambda row: _done(row.get("phases", ())), "number"),
+    Column("REASON", field("reason")),
+    Column("UPDATED", lambda row: show_time(row.get("updated"))),
+)
+_PLAN = (
+    Column("DEVICE", field("device")),
+    Column("PHASE", lambda row: "–" if row.get("phase") is None else row["phase"] + 1, "number"),
+    Column("VARIANT", field("variant")),
+    Column("FROM", field("from_version"), "number"),
+    Column("REASON", field("reason")),
+)
+_DEVICES = (
+    Column("DEVICE", field("device")),
+    Column("STATE", field("state"), "state"),
+    Column("VARIANT", field("variant")),
+    Column("FROM", field("from_version"), "number"),
+    Column("REASON", field("reason")),
+    Column("DETAIL", field("detail")),
+)
+
+
+def _done(phases: Any) -> str:
+    return f"{sum(phase['succeeded'] for phase in phases)}/{sum(phase['total'] for phase in phases)}"
+
+
+@app.command(name="list")
+def list_rollouts(*, output: Output = "table") -> None:
+    """List rollouts."""
+    with connect() as client:
+        rows = client.pages("/rollouts")
+    empty = "No rollouts. Start one: edgeloop rollout start MODEL VERSION --group GROUP"
+    print_rows(rows, _ROLLOUTS, output, empty=empty)
+
+
+@app.command
+def start(
+    model: str,
+    version: int,
+    /,
+    *,
+    group: str,
+    phase: Annotated[tuple[str, ...], Parameter(negative="")] = DEFAULT_PHASES,
+    max_failures: int = 0,
+    phase_soak: float = 0.0,
+    phase_timeout: float = 3600.0,
+    soak: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    watch: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = "table",
+) -> int:
+    """Start a rollout, or show with --dry-run which devices would get what.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    version
+        The number of the version.
+    group
+        The group of devices.
+    phase
+        How far each phase goes, as a percentage of the group or a count; repeat it for each phase.
+    max_failures
+        How many devices may fail before the rollout halts and its devices return to what they ran.
+    phase_soak
+        Seconds to wait after a phase before the next.
+    phase_timeout
+        Seconds that a phase may take.
+    soak
+        When a device counts as healthy: min_s=10,max_s=60,min_rows=20,max_error_ratio=0 (any of these).
+    dry_run
+        Print the plan and change nothing.
+    watch
+        Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "version": version,
+        "group": group,
+        "phases": list(phase),
+        "max_failures": max_failures,
+        "phase_soak_s": phase_soak,
+        "phase_timeout_s": phase_timeout,
+        "dry_run": dry_run,
+    }
+    if soak is not None:
+        body["soak"] = parse_soak(soak)
+    with connect() as client:
+        made = client.post("/rollouts", body)
+        if dry_run:
+            empty = f"The group {group} has no devices: edgeloop group show {group}"
+            plan = made if output == "json" else made["devices"]
+            print_json(plan) if output == "json" else print_rows(plan, _PLAN, output, empty=empty)
+            return Exit.DONE
+        if watch:
+            return watch_rollout(client, made["id"], None, output)
+    _print(made, output)
+    say(f"Next: edgeloop rollout watch {made['id']}")
+    return Exit.DONE
+
+
+@app.command
+def show(rollout: str, /, *, output: Output = "table") -> None:
+    """Show a rollout: its phases, and each device with its state and reason."""
+    with connect() as client:
+        found = client.get(f"/rollouts/{rollout}")
+    _print(found, output)
+
+
+@app.command
+def watch(rollout: str, /, *, timeout: float | None = None, output: Output = "table") -> int:
+    """Follow a rollout to its end: exit code 0 succeeded, 1 failed, 4 inconclusive (paused, or no end in time).
+
+    Parameters
+    ----------
+    rollout
+        The rollout's id.
+    timeout
+        Seconds to follow it at most.
+    """
+    with connect() as client:
+        return watch_rollout(client, rollout, timeout, output)
+
+
+@app.command
+def pause(rollout: str, /, *, output: Output = "table") -> None:
+    """Pause a rollout: devices under way finish, no other begins."""
+    _steer(rollout, "pause", output)
+
+
+@app.command
+def resume(rollout: str, /, *, output: Output = "table") -> None:
+    """Resume a paused rollout."""
+    _steer(rollout, "resume", output)
+
+
+@app.command
+def abort(rollout: str, /, *, output: Output = "table") -> None:
+    """Abort a rollout: its devices return to what they ran before."""
+    _steer(rollout, "abort", output)
+
+
+@app.command
+def promote(rollout: str, /, *, output: Output = "table") -> None:
+    """Go on to the next phase now, without waiting for the soak of this one."""
+    _steer(rollout, "promote", output)
+
+
+def _steer(rollout: str, verb: Literal["pause", "resume", "abort", "promote"], output: str) -> None:
+    with connect() as client:
+        client.post(f"/rollouts/{rollout}/{verb}")
+        found = client.get(f"/rollouts/{rollout}")
+    _print(found, output)
+
+
+def parse_soak(text: str) -> dict[str, float]:
+    """Return the numbers of `min_s=10,max_s=60,…`; the server checks their sense.
+
+    Raises:
+        CommandError: an unknown name, or no number.
+    """
+    names = ("min_s", "max_s", "min_rows", "max_error_ratio")
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        try:
+            if name not in names:
+                raise ValueError(f"known are {', '.join(names)}")
+            found[name] = int(value) if name == "min_rows" else float(value)
+        except ValueError as error:
+            raise CommandError(
+                f"{part.strip()!r} is no part of a soak", str(error), "edgeloop rollout start --help", Exit.USAGE
+            ) from error
+    return found
+
+
+def _print(found: dict[str, Any], output: str) -> None:
+    if output == "json":
+        print_json(found)
+        return
+    print_fields(
+        [
+            ("rollout", found["id"]),
+            ("model", f"{found['model']}@{found['version']}"),
+            ("group", found["group"]),
+            ("state", found["state"]),
+            ("reason", found.get("reason")),
+            ("created", show_time(found.get("created"))),
+            ("updated", show_time(found.get("updated"))),
+        ]
+    )
+    for phase in found.get("phases", ()):
+        title = f"phase {phase['index'] + 1}: {phase['state']}, {phase['succeeded']} of {phase['total']} succeeded"
+        print_table(phase["devices"], _DEVICES, title=title)

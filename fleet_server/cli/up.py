@@ -1,0 +1,103 @@
+"""`edgeloop up`: the server and its broker in the foreground, and what an operator does next."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleet_server.cli.context import Context, context_path, load_context, save_context
+from fleet_server.cli.failures import CommandError, Exit
+from fleet_server.cli.output import stderr_console
+
+if TYPE_CHECKING:
+    from fleet_server.config import ReadyInfo
+
+
+def up(
+    *,
+    data_dir: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    name: tuple[str, ...] = (),
+    broker: str = "auto",
+    broker_port: int = 0,
+) -> int:
+    """Start the server and its broker here, in the foreground; Ctrl-C ends both.
+
+    Parameters
+    ----------
+    data_dir
+        Where the server keeps its state; ~/.local/share/edgeloop, or $EDGELOOP_DATA, where it is left out.
+    host
+        The address to listen on. Beyond loopback it is TLS by the fleet's own CA, and needs Mosquitto.
+    port
+        The port to listen on; 0 is any free one.
+    name
+        A name or address by which devices reach this server, the first one being told to them; may be repeated.
+    broker
+        auto, mosquitto, iotcore (loopback only, to try out), or the URL of one: mqtt(s)://user:pass@host:port.
+    broker_port
+        The port of a managed broker; 0 is any free one.
+    """
+    try:
+        from fleet_server.app import serve
+        from fleet_server.config import ServerConfig, default_data_dir
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"the server cannot start: {error.name} is not installed",
+            "the base installation is the device's agent alone",
+            "pip install 'edgeloop[server]'",
+            Exit.CONFIGURATION,
+        ) from error
+    try:
+        config = ServerConfig(
+            data_dir=data_dir or default_data_dir(),
+            host=host,
+            port=port,
+            names=name,
+            broker=broker,
+            broker_port=broker_port,
+            api_key=_held_key(),
+        )
+    except ValueError as error:
+        raise CommandError("the server cannot start", str(error), "edgeloop up --help", Exit.USAGE) from error
+    serve(config, _announce)
+    return Exit.DONE
+
+
+def _held_key() -> str | None:
+    """Return the key that this user holds already, so that a restart does not make another."""
+    try:
+        return load_context(os.environ).api_key or None
+    except CommandError:
+        return None
+
+
+def _announce(info: "ReadyInfo") -> None:
+    """Write the context for the next commands, and print where everything is and what to do next."""
+    from rich.text import Text
+
+    path = context_path(os.environ)
+    save_context(path, Context(info.url, info.api_key, info.ca_path))
+    console = stderr_console()
+    lines = [
+        ("web page", info.signin_url),
+        ("", "(this link signs one browser in, once; another: edgeloop signin)"),
+        ("API", f"{info.url}/api/v1   docs: {info.url}/docs"),
+        ("API key", f"{'new, ' if info.new_api_key else ''}in {path}"),
+        ("broker", f"{info.broker} at {info.broker_host}:{info.broker_port}"),
+        ("data", str(info.data_dir)),
+    ]
+    console.print(Text("Edgeloop is up.", style="bold green"))
+    for title, text in lines:
+        console.print(Text.assemble((f"  {title:<10}", "bold"), text))
+    for note in info.notes:
+        console.print(Text.assemble(("  note      ", "bold yellow"), note))
+    console.print(Text("Next, in another terminal:", style="bold"))
+    for command, why in (
+        ("edgeloop device token", "a token, and the exact command that enrols a device"),
+        (f"edge-agent enroll --server {info.url} --token TOKEN --id DEVICE", "on the device, then: edge-agent run"),
+        ("edgeloop model push DIR", "a version that `trainer fit` made"),
+        ("edgeloop group create all", "a group of all devices"),
+        ("edgeloop rollout start MODEL 1 --group all --watch", "bring it to them"),
+    ):
+        console.print(Text.assemble(f"  {command}", (f"   # {why}", "bright_black")))
