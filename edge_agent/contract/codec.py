@@ -151,12 +151,16 @@ def _read_tuple(inner: Reader, value: Any, at: str) -> tuple[Any, ...]:
 def _read_mapping(inner: Reader, value: Any, at: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedError(f"{at}: expected an object, found {_name(value)}")
-    return {str(key): inner(item, f"{at}.{key}") for key, item in value.items()}
+    return {_read_str(key, at): inner(item, f"{at}.{key}") for key, item in value.items()}
 
 
 def _read_str(value: Any, at: str) -> str:
     if not isinstance(value, str):
         raise MalformedError(f"{at}: expected a string, found {_name(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can escape half a pair; no database, log or JSON could carry it on
+        raise MalformedError(f"{at}: expected Unicode text, found half of a surrogate pair") from error
     return value
 
 
