@@ -1,0 +1,116 @@
+"""Tail probabilities of the tests that drift rests on, in plain Python: the server needs no scipy.
+
+House rules: every function returns the probability of a value at least as extreme under the null hypothesis, within
+[0, 1], accurate to about 1e-10 relative where that matters (small p-values).
+"""
+
+import math
+
+_EPSILON = 1e-15
+_TINY = 1e-300
+_MAX_TERMS = 10_000
+
+
+def chi_square_tail(statistic: float, freedom: int) -> float:
+    """Return P(X >= statistic) for X of a chi-square distribution with `freedom` degrees of freedom.
+
+    It is the upper regularised incomplete gamma function Q(freedom/2, statistic/2). Source: NIST Digital Library of
+    Mathematical Functions, 8.2.4, by the series 8.7.1 below a + 1 and the continued fraction 8.9.2 above.
+
+    Raises:
+        ValueError: `freedom` is below 1.
+    """
+    if freedom < 1:
+        raise ValueError(f"a chi-square distribution has 1 degree of freedom at least, not {freedom}")
+    if statistic <= 0:
+        return 1.0
+    a, x = freedom / 2, statistic / 2
+    factor = math.exp(a * math.log(x) - x - math.lgamma(a))
+    return 1.0 - factor * _gamma_series(a, x) if x < a + 1 else factor * _gamma_fraction(a, x)
+
+
+def kolmogorov_tail(distance: float, n: int, m: int) -> float:
+    """Return the two-sample Kolmogorov-Smirnov test's p-value for the largest distance of two distributions.
+
+    With counts in bins the distance is a lower bound of that of the rows themselves, so the p-value errs on the safe
+    side. Sources: A. Kolmogorov (1933), Giornale dell'Istituto Italiano degli Attuari 4, for the limit
+    Q(t) = 2 sum (-1)^(j-1) exp(-2 j^2 t^2); M. A. Stephens (1970), Journal of the Royal Statistical Society B 32, for
+    the correction at finite sizes.
+    """
+    if n < 1 or m < 1 or distance <= 0:
+        return 1.0
+    root = math.sqrt(n * m / (n + m))
+    t = (root + 0.12 + 0.11 / root) * distance
+    if t < 0.2:
+        return 1.0  # 1 - Q is below 1e-12 here, and the alternating series converges slowly
+    total = 0.0
+    for j in range(1, 101):
+        term = math.exp(-2.0 * (j * t) ** 2)
+        total += term if j % 2 else -term
+        if term < _EPSILON * abs(total):
+            break
+    return min(1.0, max(0.0, 2.0 * total))
+
+
+def excess_tail(count: int, n: int, known: int, m: int) -> float:
+    """Return how likely `count` or more of `n` new rows have a property that `known` of `m` training rows had.
+
+    Fisher's exact test, one-sided. Given the total, the new rows' share is hypergeometric; unlike a binomial test with
+    the training share put in for the probability, it allows for that share being itself a sample. With `known` = 0 it
+    is also the distribution-free probability that so many new values lie beyond the training extreme (S. S. Wilks,
+    1941, Annals of Mathematical Statistics 12).
+
+    Raises:
+        ValueError: a count is negative or over its size.
+    """
+    if not 0 <= count <= n or not 0 <= known <= m:
+        raise ValueError(f"counts {count} of {n} and {known} of {m} are no counts")
+    if count == 0:
+        return 1.0
+    marked = count + known
+    whole = _log_choose(n + m, marked)
+    # Terms 40 deviations below the mean weigh less than 1e-300 together: start there at the earliest.
+    mean = marked * n / (n + m)
+    total = 0.0
+    for k in range(max(count, int(mean - 40.0 * math.sqrt(mean + 1.0))), min(n, marked) + 1):
+        term = math.exp(_log_choose(n, k) + _log_choose(m, marked - k) - whole)
+        total += term
+        if 0 < term < total * _EPSILON:
+            break
+    return min(1.0, total)
+
+
+def _gamma_series(a: float, x: float) -> float:
+    """Return the sum of x^k / (a (a+1) ... (a+k)), the lower function without its factor."""
+    term = total = 1.0 / a
+    for k in range(1, _MAX_TERMS):
+        term *= x / (a + k)
+        total += term
+        if term < total * _EPSILON:
+            break
+    return total
+
+
+def _gamma_fraction(a: float, x: float) -> float:
+    """Return the continued fraction of the upper function without its factor, by Lentz's method."""
+    b = x + 1.0 - a
+    c, d = 1.0 / _TINY, 1.0 / b
+    value = d
+    for k in range(1, _MAX_TERMS):
+        numerator = -k * (k - a)
+        b += 2.0
+        d = numerator * d + b
+        d = 1.0 / (d if abs(d) > _TINY else _TINY)
+        c = b + numerator / c
+        c = c if abs(c) > _TINY else _TINY
+        value *= d * c
+        if abs(d * c - 1.0) < _EPSILON:
+            break
+    return value
+
+
+def _log_choose(n: int, k: int) -> float:
+    """Return the logarithm of the binomial coefficient; minus infinity where it is zero."""
+    if k < 0 or k > n:
+        return -math.inf
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -1,0 +1,159 @@
+"""Which variant of a version a device is offered.
+
+House rules: first what fits (built, runtime there, precision and runtime allowed by the profile, memory, disk, size),
+then what is best by the profile's preference. A variant that does not fit is listed with its reason. Measurements of
+simulated devices never come in here: they are not a board's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from edge_agent.contract.manifest import Manifest, Precision, Runtime
+from edge_agent.contract.messages import Capabilities
+from edge_agent.contract.profile import Prefer, Profile
+
+# Below this ratio a difference in latency is within what runs of one binary differ by; accuracy then decides.
+EQUAL_LATENCY = 1.25
+_MIB = 2**20
+_PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT8)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One variant of the version: its manifest where it was built, else the reason why it was not.
+
+    `packed_size` is what travels, in bytes.
+    """
+
+    variant: str
+    runtime: Runtime
+    precision: Precision
+    digest: str | None = None
+    reason: str | None = None
+    manifest: Manifest | None = None
+    packed_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCost:
+    """One row's latency in µs of a bundle, as the median over `boards` real boards of a profile while proving."""
+
+    profile: str
+    digest: str
+    latency_p50_us: float
+    boards: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A variant that does not fit a device, and why."""
+
+    variant: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen variant, or none; the reason in words; and all that did not fit."""
+
+    candidate: Candidate | None
+    reason: str
+    rejected: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    candidate: Candidate
+    digest: str
+    manifest: Manifest
+
+
+def choose_variant(
+    capabilities: Capabilities,
+    profile: Profile | None,
+    candidates: Sequence[Candidate],
+    measured: Sequence[MeasuredCost] = (),
+) -> Choice:
+    """Choose among a version's variants for one device.
+
+    By `latency`: those within 1.25 times the least latency are equal; among them fp32 before fp16 before int8, then the
+    smaller. By `size`: the smallest on the wire. Without a profile: latency, and only the device's own limits.
+    """
+    fitting: list[_Fitting] = []
+    rejected: list[Rejection] = []
+    for candidate in candidates:
+        if candidate.digest is None or candidate.manifest is None:
+            rejected.append(Rejection(candidate.variant, f"not built: {candidate.reason or 'no bundle'}"))
+        elif reason := _misfit(capabilities, profile, candidate.manifest):
+            rejected.append(Rejection(candidate.variant, reason))
+        else:
+            fitting.append(_Fitting(candidate, candidate.digest, candidate.manifest))
+    if not fitting:
+        why = "; ".join(f"{item.variant}: {item.reason}" for item in rejected) or "the version has no variants"
+        return Choice(None, f"no variant fits: {why}", tuple(rejected))
+    if profile is not None and profile.prefer is Prefer.SIZE:
+        best = min(fitting, key=lambda item: (item.candidate.packed_size, _rank(item), item.candidate.variant))
+        reason = f"smallest of {len(fitting)} that fit: {best.candidate.packed_size} bytes packed"
+    else:
+        best, reason = _choose_fastest(fitting, profile, _latencies(capabilities.profile, fitting, measured))
+    return Choice(best.candidate, reason, tuple(rejected))
+
+
+def _misfit(capabilities: Capabilities, profile: Profile | None, manifest: Manifest) -> str | None:
+    """Return why a variant does not fit the device, or None."""
+    needs = manifest.requires
+    if manifest.runtime not in capabilities.runtimes:
+        there = ", ".join(sorted(capabilities.runtimes)) or "none"
+        return f"runtime {manifest.runtime} is not on the device (there: {there})"
+    if needs.memory_mb > capabilities.memory_free_mb:
+        return f"needs {needs.memory_mb:.0f} MiB of memory, {capabilities.memory_free_mb:.0f} MiB are free"
+    if needs.disk_mb > capabilities.disk_free_mb:
+        return f"needs {needs.disk_mb:.0f} MiB of disk, {capabilities.disk_free_mb:.0f} MiB are free"
+    if profile is None:
+        return None
+    if manifest.runtime not in profile.runtimes:
+        return f"profile {profile.name} does not allow runtime {manifest.runtime}"
+    if manifest.precision not in profile.precisions:
+        return f"profile {profile.name} does not allow precision {manifest.precision}"
+    if needs.memory_mb > profile.worker_memory_mb:
+        return (
+            f"needs {needs.memory_mb:.0f} MiB, profile {profile.name} gives the worker {profile.worker_memory_mb:.0f}"
+        )
+    if manifest.cost.size > profile.max_model_mb * _MIB:
+        size_mb = manifest.cost.size / _MIB
+        return f"is {size_mb:.1f} MiB, profile {profile.name} carries {profile.max_model_mb:.1f} MiB at most"
+    return None
+
+
+def _latencies(profile: str, fitting: Sequence[_Fitting], measured: Sequence[MeasuredCost]) -> dict[str, float]:
+    """Return one row's latency in µs by digest, all on one scale.
+
+    A board's microseconds are not a build machine's. Where only some variants were measured on this class of board,
+    the others' figures from the build are scaled by the median ratio of those known on both.
+    """
+    boards = {cost.digest: cost.latency_p50_us for cost in measured if cost.profile == profile and cost.boards > 0}
+    built = {item.digest: item.manifest.cost.latency_p50_us for item in fitting}
+    ratios = [boards[digest] / built[digest] for digest in built if digest in boards and built[digest] > 0]
+    scale = median(ratios) if ratios else 1.0
+    return {digest: boards.get(digest, latency * scale) for digest, latency in built.items()}
+
+
+def _choose_fastest(
+    fitting: Sequence[_Fitting], profile: Profile | None, latencies: dict[str, float]
+) -> tuple[_Fitting, str]:
+    least = min(latencies[item.digest] for item in fitting)
+    equal = [item for item in fitting if latencies[item.digest] <= least * EQUAL_LATENCY]
+    order = {runtime: place for place, runtime in enumerate(profile.runtimes)} if profile is not None else {}
+
+    def preference(item: _Fitting) -> tuple[int, int, int, str]:
+        place = order.get(item.manifest.runtime, len(order))
+        return _rank(item), item.candidate.packed_size, place, item.candidate.variant
+
+    best = min(equal, key=preference)
+    of = f"least latency of {len(fitting)} that fit" if len(equal) == 1 else f"best of {len(equal)} as fast as any"
+    return best, f"{of}: about {latencies[best.digest]:.1f} µs a row, {best.manifest.precision}"
+
+
+def _rank(item: _Fitting) -> int:
+    return _PRECISION_ORDER.index(item.manifest.precision)
