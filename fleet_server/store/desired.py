@@ -31,7 +31,6 @@ class StoredDesired:
     device: str
     seq: int
     body: Mapping[str, Any]
-    document: bytes
     digests: tuple[str, ...]
     published_seq: int
     created: int
@@ -56,9 +55,7 @@ _read_entry = reader(Entry)
 
 
 def _read(row: Any) -> StoredDesired:
-    return StoredDesired(
-        row.device, row.seq, row.body, bytes(row.document), tuple(row.digests), row.published_seq, row.created
-    )
+    return StoredDesired(row.device, row.seq, row.body, tuple(row.digests), row.published_seq, row.created)
 
 
 def find_desired(connection: Connection, device: str) -> StoredDesired | None:
@@ -80,7 +77,6 @@ def save_desired(connection: Connection, made: StoredDesired) -> None:
             device=made.device,
             seq=made.seq,
             body=dict(made.body),
-            document=made.document,
             digests=list(made.digests),
             published_seq=made.published_seq,
             created=made.created,

@@ -1,97 +1,90 @@
 """Rollouts and how far each of their devices has come."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from fleet_server.core.rollouts import DeviceState, Policy, Rollout, RolloutDevice, RolloutState, parse_policy
 from fleet_server.store.errors import NotFoundError
 from fleet_server.store.pages import Page, PageRequest, read_page
-from fleet_server.store.rows import reader
 from fleet_server.store.schema import rollout_devices, rollouts
 
-OPEN_STATES = ("running", "paused")
+OPEN_STATES = (RolloutState.RUNNING.value, RolloutState.PAUSED.value)
+_MEMBER_FIELDS = tuple(field.name for field in dataclasses.fields(RolloutDevice))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRollout:
-    """One rollout; `policy` is what was asked for, `phase` the index of the phase under way."""
+    """One rollout; `options` holds soak, settings and threshold, and whether it covers its whole group (`complete`)."""
 
-    id: str
-    model: str
-    version: int
-    group: str
-    policy: Mapping[str, Any]
-    state: str
-    reason: str
-    phase: int
-    phase_started: int
+    rollout: Rollout
+    options: Mapping[str, Any]
     created: int
     updated: int
     author: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMember:
-    """One device of a rollout: what it gets, what it ran before, and how far it has come."""
-
-    rollout: str
-    device: str
-    phase: int
-    variant: str | None
-    digest: str | None
-    from_version: int | None
-    from_variant: str | None
-    from_digest: str | None
-    state: str
-    reason: str = ""
-    detail: str = ""
-    offered_seq: int | None = None
-    offered_at: int | None = None
-    ended_at: int | None = None
+def _read(row: Any) -> StoredRollout:
+    rollout = Rollout(
+        id=row.id,
+        model=row.model,
+        version=row.version,
+        group=row.group,
+        policy=parse_policy(**row.policy),
+        state=RolloutState(row.state),
+        reason=row.reason,
+        phase=row.phase,
+        phase_started=row.phase_started,
+    )
+    return StoredRollout(rollout, row.options, row.created, row.updated, row.author)
 
 
-_read, _read_member = reader(StoredRollout, "n"), reader(StoredMember)
+def _read_member(row: Any) -> RolloutDevice:
+    values = {name: getattr(row, name) for name in _MEMBER_FIELDS}
+    values["state"] = DeviceState(row.state)
+    return RolloutDevice(**values)
 
 
-def insert_rollout(connection: Connection, rollout: StoredRollout, members: tuple[StoredMember, ...]) -> None:
+def plain_policy(policy: Policy) -> dict[str, Any]:
+    """Return a policy as JSON's own types, as `parse_policy` takes it."""
+    return {
+        "phases": [str(size) for size in policy.phases],
+        "max_failures": policy.max_failures,
+        "phase_soak_s": policy.phase_soak_s,
+        "phase_timeout_s": policy.phase_timeout_s,
+    }
+
+
+def insert_rollout(connection: Connection, stored: StoredRollout, members: tuple[RolloutDevice, ...]) -> None:
     """Add a rollout with its devices."""
+    rollout = stored.rollout
     connection.execute(
         insert(rollouts).values(
             id=rollout.id,
             model=rollout.model,
             version=rollout.version,
             group=rollout.group,
-            policy=dict(rollout.policy),
-            state=rollout.state,
+            policy=plain_policy(rollout.policy),
+            options=dict(stored.options),
+            state=rollout.state.value,
             reason=rollout.reason,
             phase=rollout.phase,
             phase_started=rollout.phase_started,
-            created=rollout.created,
-            updated=rollout.updated,
-            author=rollout.author,
+            created=stored.created,
+            updated=stored.updated,
+            author=stored.author,
         )
     )
-    for member in members:
-        connection.execute(insert(rollout_devices).values(rollout=rollout.id, device=member.device, **_state(member)))
+    if members:
+        rows = [{"rollout": rollout.id, **_member_values(member)} for member in members]
+        connection.execute(insert(rollout_devices), rows)
 
 
-def _state(member: StoredMember) -> dict[str, Any]:
-    return {
-        "phase": member.phase,
-        "variant": member.variant,
-        "digest": member.digest,
-        "from_version": member.from_version,
-        "from_variant": member.from_variant,
-        "from_digest": member.from_digest,
-        "state": member.state,
-        "reason": member.reason,
-        "detail": member.detail,
-        "offered_seq": member.offered_seq,
-        "offered_at": member.offered_at,
-        "ended_at": member.ended_at,
-    }
+def _member_values(member: RolloutDevice) -> dict[str, Any]:
+    return {name: getattr(member, name) for name in _MEMBER_FIELDS} | {"state": member.state.value}
 
 
 def get_rollout(connection: Connection, rollout: str) -> StoredRollout:
@@ -106,26 +99,34 @@ def get_rollout(connection: Connection, rollout: str) -> StoredRollout:
     return _read(row)
 
 
-def find_open_rollout(connection: Connection, model: str, group: str) -> StoredRollout | None:
-    """Return the open rollout of a model in a group, or None."""
-    row = connection.execute(
-        select(rollouts).where(rollouts.c.model == model, rollouts.c.group == group, rollouts.c.state.in_(OPEN_STATES))
-    ).first()
-    return None if row is None else _read(row)
+def open_rollouts(connection: Connection, model: str | None = None) -> tuple[StoredRollout, ...]:
+    """Return the running and paused rollouts, or those of a model, the oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(OPEN_STATES)).order_by(rollouts.c.n)
+    if model is not None:
+        query = query.where(rollouts.c.model == model)
+    return tuple(_read(row) for row in connection.execute(query))
 
 
 def unsettled_rollouts(connection: Connection) -> tuple[StoredRollout, ...]:
-    """Return rollouts that are open, or whose devices are still on their way back, the oldest first."""
-    returning = select(rollout_devices.c.rollout).where(rollout_devices.c.state == "returning")
+    """Return rollouts that are open, or that owe the return of devices, the oldest first."""
+    ended = (RolloutState.HALTED.value, RolloutState.ABORTED.value)
+    away = select(rollout_devices.c.rollout).where(
+        rollout_devices.c.state.not_in(
+            (DeviceState.WAITING.value, DeviceState.SKIPPED.value, DeviceState.RETURNED.value)
+        )
+    )
     rows = connection.execute(
-        select(rollouts).where(rollouts.c.state.in_(OPEN_STATES) | rollouts.c.id.in_(returning)).order_by(rollouts.c.n)
+        select(rollouts)
+        .where(rollouts.c.state.in_(OPEN_STATES) | (rollouts.c.state.in_(ended) & rollouts.c.id.in_(away)))
+        .order_by(rollouts.c.n)
     )
     return tuple(_read(row) for row in rows)
 
 
 def count_open(connection: Connection) -> int:
     """Return how many rollouts are open."""
-    return len(connection.execute(select(rollouts.c.n).where(rollouts.c.state.in_(OPEN_STATES))).fetchall())
+    counted = select(func.count()).select_from(rollouts).where(rollouts.c.state.in_(OPEN_STATES))
+    return connection.execute(counted).scalar_one()
 
 
 def page_rollouts(connection: Connection, request: PageRequest) -> Page[StoredRollout]:
@@ -133,7 +134,7 @@ def page_rollouts(connection: Connection, request: PageRequest) -> Page[StoredRo
     return read_page(connection, select(rollouts), rollouts.c.n, request, _read, newest_first=True)
 
 
-def list_members(connection: Connection, rollout: str) -> tuple[StoredMember, ...]:
+def list_members(connection: Connection, rollout: str) -> tuple[RolloutDevice, ...]:
     """Return a rollout's devices by phase and id."""
     rows = connection.execute(
         select(rollout_devices)
@@ -143,25 +144,33 @@ def list_members(connection: Connection, rollout: str) -> tuple[StoredMember, ..
     return tuple(_read_member(row) for row in rows)
 
 
-def save_rollout(connection: Connection, rollout: StoredRollout) -> None:
+def find_member(connection: Connection, rollout: str, device: str) -> RolloutDevice | None:
+    """Return a device's part in a rollout, or None."""
+    row = connection.execute(
+        select(rollout_devices).where(rollout_devices.c.rollout == rollout, rollout_devices.c.device == device)
+    ).one_or_none()
+    return None if row is None else _read_member(row)
+
+
+def save_rollout(connection: Connection, rollout: Rollout, updated: int) -> None:
     """Save a rollout's state."""
     connection.execute(
         update(rollouts)
         .where(rollouts.c.id == rollout.id)
         .values(
-            state=rollout.state,
+            state=rollout.state.value,
             reason=rollout.reason,
             phase=rollout.phase,
             phase_started=rollout.phase_started,
-            updated=rollout.updated,
+            updated=updated,
         )
     )
 
 
-def save_member(connection: Connection, member: StoredMember) -> None:
+def save_member(connection: Connection, rollout: str, member: RolloutDevice) -> None:
     """Save how far a device has come."""
     connection.execute(
         update(rollout_devices)
-        .where(rollout_devices.c.rollout == member.rollout, rollout_devices.c.device == member.device)
-        .values(**_state(member))
+        .where(rollout_devices.c.rollout == rollout, rollout_devices.c.device == member.device)
+        .values(**_member_values(member))
     )

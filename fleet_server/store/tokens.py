@@ -75,3 +75,8 @@ def delete_token(connection: Connection, token: str) -> None:
     """
     if connection.execute(delete(tokens).where(tokens.c.id == token)).rowcount == 0:
         raise NotFoundError(f"there is no token {token!r}")
+
+
+def return_use(connection: Connection, token: str) -> None:
+    """Give one use of a token back: what it was for did not come about."""
+    connection.execute(update(tokens).where(tokens.c.id == token, tokens.c.used > 0).values(used=tokens.c.used - 1))

@@ -136,10 +136,11 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("group", sa.String(length=64), nullable=False),
         sa.Column("policy", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("options", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("phase", sa.Integer(), nullable=False),
-        sa.Column("phase_started", sa.BigInteger(), nullable=False),
+        sa.Column("phase_started", sa.Double(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.Column("author", sa.String(length=100), nullable=False),
@@ -227,7 +228,6 @@ def upgrade() -> None:
         sa.Column("device", sa.String(length=64), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("document", sa.LargeBinary(), nullable=False),
         sa.Column("digests", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("published_seq", sa.BigInteger(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
@@ -248,21 +248,33 @@ def upgrade() -> None:
         batch_op.create_index("ix_health_device_model_n", ["device", "model", "n"], unique=False)
 
     op.create_table(
+        "proofs",
+        sa.Column("device", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("profile", sa.String(length=64), nullable=False),
+        sa.Column("simulated", sa.Boolean(), nullable=False),
+        sa.Column("latency_p50_us", sa.Double(), nullable=False),
+        sa.Column("memory_mb", sa.Double(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["device"], ["devices.id"], name=op.f("fk_proofs_device"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("device", "digest", name=op.f("pk_proofs")),
+    )
+    op.create_table(
         "rollout_devices",
         sa.Column("rollout", sa.String(length=32), nullable=False),
         sa.Column("device", sa.String(length=64), nullable=False),
         sa.Column("phase", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("variant", sa.String(length=64), nullable=True),
         sa.Column("digest", sa.String(length=64), nullable=True),
         sa.Column("from_version", sa.Integer(), nullable=True),
-        sa.Column("from_variant", sa.String(length=64), nullable=True),
         sa.Column("from_digest", sa.String(length=64), nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("offered_seq", sa.BigInteger(), nullable=False),
+        sa.Column("return_seq", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
-        sa.Column("offered_seq", sa.BigInteger(), nullable=True),
-        sa.Column("offered_at", sa.BigInteger(), nullable=True),
-        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("failed", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["rollout"], ["rollouts.id"], name=op.f("fk_rollout_devices_rollout"), ondelete="CASCADE"
         ),
@@ -329,6 +341,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_rollout_devices_device"))
 
     op.drop_table("rollout_devices")
+    op.drop_table("proofs")
     with op.batch_alter_table("health", schema=None) as batch_op:
         batch_op.drop_index("ix_health_device_model_n")
 

@@ -1,0 +1,183 @@
+"""Enrolment: a token lets a board in once; it gets credentials of its own, and we keep its public key.
+
+House rules: a token's secret is stored by hash; its use and the new device are one transaction; an unknown, used or
+expired token gets the same answer. A device that enrols again under a fresh token must hold the same key.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+from sqlalchemy import Connection
+
+from edge_agent.contract import codec
+from edge_agent.contract.messages import Enrolment, EnrolRequest
+from edge_agent.contract.topics import check_name
+from fleet_server.core.cohorts import choose_cohort
+from fleet_server.core.selectors import SelectorError, check_label
+from fleet_server.services.announcements import Announcer
+from fleet_server.services.auth import hash_secret
+from fleet_server.services.clock import Clock
+from fleet_server.services.errors import BrokerError, DeniedError, InvalidError
+from fleet_server.services.events import record_event
+from fleet_server.services.wire import Accounts, Contact
+from fleet_server.store import devices, tokens
+from fleet_server.store.database import Database
+from fleet_server.store.errors import ConflictError
+from fleet_server.store.events import StoredEvent
+from fleet_server.store.pages import Page, PageRequest
+
+_log = structlog.get_logger(__name__)
+_MAX_USES = 10_000
+_MAX_TTL_S = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a new token is to allow; `ttl_s` in seconds."""
+
+    label: str = ""
+    uses: int = 1
+    ttl_s: int = 3600
+    profile: str | None = None
+    labels: Mapping[str, str] | None = None
+
+
+class Enroller:
+    """Makes tokens and lets devices in; `pin` is what a token's text ends with."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        contact: Contact,
+        server_key: str,
+        pin: str,
+        announcer: Announcer,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._contact = contact
+        self._server_key = server_key
+        self._pin = pin
+        self._announcer = announcer
+        self._clock = clock
+
+    def make_token(self, request: TokenRequest) -> tuple[tokens.Token, str]:
+        """Make a token; return it, and its text, which is not stored.
+
+        Raises:
+            InvalidError: a number is out of range, or a name or label malformed.
+        """
+        if not (1 <= request.uses <= _MAX_USES and 1 <= request.ttl_s <= _MAX_TTL_S and len(request.label) <= 200):
+            raise InvalidError(f"uses is 1 to {_MAX_USES}, ttl_s 1 to {_MAX_TTL_S}, label at most 200 characters")
+        try:
+            if request.profile is not None:
+                check_name(request.profile)
+            for key, value in (request.labels or {}).items():
+                check_label(key, value)
+        except ValueError as error:
+            raise InvalidError(str(error)) from error
+        secret, now = secrets.token_urlsafe(24), self._clock()
+        token = tokens.Token(
+            id="tok-" + secrets.token_hex(6),
+            secret_hash=hash_secret(secret),
+            label=request.label,
+            uses=request.uses,
+            created=now,
+            expires=now + request.ttl_s * 1000,
+            profile=request.profile,
+            labels=dict(request.labels or {}),
+        )
+        with self._database.write() as connection:
+            tokens.insert_token(connection, token)
+        return token, f"{secret}.{self._pin}"
+
+    def list_tokens(self, request: PageRequest) -> Page[tokens.Token]:
+        """Return one page of the tokens."""
+        with self._database.read() as connection:
+            return tokens.page_tokens(connection, request)
+
+    def revoke_token(self, token: str) -> None:
+        """Revoke a token; devices that it let in stay.
+
+        Raises:
+            fleet_server.store.errors.NotFoundError: there is none of this id.
+        """
+        with self._database.write() as connection:
+            tokens.delete_token(connection, token)
+
+    def enrol(self, request: EnrolRequest) -> Enrolment:
+        """Let a device in.
+
+        Raises:
+            DeniedError: the token does not hold.
+            ConflictError: another device has this id.
+            BrokerError: its account could not be made; the token keeps its use.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            token = tokens.find_token(connection, hash_secret(request.token.partition(".")[0]))
+            if token is None or not tokens.use_token(connection, token.id, now):
+                raise DeniedError(
+                    "this enrolment token is unknown, used up or expired; make a new one: `edgeloop device token`"
+                )
+            device = self._admit(connection, request, token, now)
+        password = secrets.token_urlsafe(32)
+        try:
+            self._accounts.add(device.id, password, device.cohort)
+        except OSError as error:
+            self._take_back(device.id, token.id, known=device.enrolled != now)
+            raise BrokerError(f"the broker has no account for {device.id!r} yet: {error}; try again") from error
+        self._announce(device.id, now)
+        _log.info("device_enrolled", device=device.id, profile=device.profile, token=token.id)
+        return Enrolment(
+            device=device.id,
+            server_key=self._server_key,
+            topic_root=self._contact.topic_root,
+            broker_host=self._contact.host,
+            broker_port=self._contact.port,
+            broker_password=password,
+            broker_ca=self._contact.ca_pem,
+        )
+
+    def _admit(self, connection: Connection, request: EnrolRequest, token: tokens.Token, now: int) -> devices.Device:
+        known = devices.find_device(connection, request.device)
+        if known is not None:
+            if known.public_key == request.public_key:
+                return known
+            raise ConflictError(
+                f"there is a device {request.device!r} with another key already; choose another id, "
+                f"or remove it: `edgeloop device remove {request.device}`"
+            )
+        profile = token.profile or request.capabilities.profile
+        try:
+            for key, value in token.labels.items():
+                check_label(key, value)
+        except SelectorError as error:
+            raise InvalidError(str(error)) from error
+        device = devices.Device(
+            id=request.device,
+            public_key=request.public_key,
+            profile=profile,
+            cohort=choose_cohort(profile),
+            simulated=request.capabilities.simulated,
+            labels=token.labels,
+            capabilities=codec.to_plain(replace(request.capabilities, profile=profile)),
+            enrolled=now,
+        )
+        devices.insert_device(connection, device)
+        return device
+
+    def _take_back(self, device: str, token: str, *, known: bool) -> None:
+        with self._database.write() as connection:
+            tokens.return_use(connection, token)
+            if not known:
+                devices.delete_device(connection, device)
+
+    def _announce(self, device: str, now: int) -> None:
+        with self._database.write() as connection:
+            event = StoredEvent(now, "server", "device_enrolled", device=device)
+            record_event(connection, event, self._announcer)

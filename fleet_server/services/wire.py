@@ -1,0 +1,77 @@
+"""What services need of the broker, and no more; `fleet_server.app` joins it to `fleet_server.broker`.
+
+House rules: every call may be repeated; a call that returns has the broker's acknowledgement; `OSError` means that the
+broker cannot be reached now.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_agent.contract.messages import Desired, Get
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """How devices reach the fleet: what an enrolment tells them. `ca_pem` is absent where there is no TLS."""
+
+    host: str
+    port: int
+    topic_root: str
+    ca_pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Counters of the server's connection since it began."""
+
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    chunk_bytes_out: int = 0
+
+
+class Wire(Protocol):
+    """The server's end of the broker."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there now."""
+        ...
+
+    def traffic(self) -> Traffic:
+        """Return the counters."""
+        ...
+
+    def ship(self, cohort: str, parcel: bytes, read: Callable[[str], bytes]) -> None:
+        """Publish a parcel and its chunks for a cohort; what the broker already holds is not sent again."""
+        ...
+
+    def publish(self, desired: Desired) -> None:
+        """Sign a desired document and publish it, retained."""
+        ...
+
+    def clear(self, device: str) -> None:
+        """Clear a removed device's desired document."""
+        ...
+
+    def answer(self, device: str, get: Get, allowed: Collection[str], read: Callable[[str], bytes]) -> int:
+        """Send a device the chunks that it asks for, of those allowed; return how many."""
+        ...
+
+
+class Accounts(Protocol):
+    """The broker's accounts of devices."""
+
+    def add(self, device: str, password: str, cohort: str) -> None:
+        """Add a device's account, or give it another password; it works when this returns."""
+        ...
+
+    def remove(self, device: str) -> None:
+        """Remove a device's account; its session is ended or muted when this returns."""
+        ...
+
+    def devices(self) -> frozenset[str]:
+        """Return the devices that have an account."""
+        ...
