@@ -55,7 +55,7 @@ _DEVICES = (
 _TOKENS = (
     Column("ID", field("id")),
     Column("LABEL", field("label")),
-    Column("USES LEFT", lambda row: row.get("uses_left", row.get("uses")), "number"),
+    Column("USED", lambda row: f"{row.get('used', 0)}/{row.get('uses')}", "number"),
     Column("PROFILE", field("profile")),
     Column("LABELS", field("labels")),
     Column("EXPIRES", lambda row: show_time(row.get("expires"))),

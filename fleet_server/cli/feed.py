@@ -9,14 +9,14 @@ from fleet_server.cli.output import Column, Output, field, print_rows, print_tab
 LATEST = 50
 
 _EVENTS = (
-    Column("TIME", lambda row: show_time(row.get("time") or row.get("received") or row.get("ts"))),
+    Column("TIME", lambda row: show_time(row.get("at"))),
     Column("DEVICE", field("device")),
     Column("CODE", field("code")),
     Column("MODEL", field("model")),
     Column("DETAIL", field("detail")),
 )
 _DECISIONS = (
-    Column("TIME", lambda row: show_time(row.get("time") or row.get("created"))),
+    Column("TIME", lambda row: show_time(row.get("at"))),
     Column("DECISION", field("kind")),
     Column("MODEL", field("model")),
     Column("VERSION", field("version"), "number"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from fleet_server.cli.client import FleetClient, connect
 from fleet_server.cli.failures import CommandError, Exit
-from fleet_server.cli.output import Column, Output, field, print_fields, print_json, print_rows, say, show_time
+from fleet_server.cli.output import Column, Output, field, print_fields, print_json, print_rows, say, show, show_time
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 POLL_S = 1.0
@@ -14,10 +14,11 @@ _OPERATIONS = (
     Column("ID", field("id")),
     Column("KIND", field("kind")),
     Column("STATE", field("state"), "state"),
-    Column("MODEL", field("model")),
-    Column("VERSION", field("version"), "number"),
+    Column("SUBJECT", field("subject")),
+    Column("PROGRESS", field("progress")),
     Column("CREATED", lambda row: show_time(row.get("created"))),
-    Column("DETAIL", lambda row: row.get("detail") or row.get("step")),
+    Column("UPDATED", lambda row: show_time(row.get("updated"))),
+    Column("ERROR", field("error")),
 )
 
 
@@ -60,7 +61,7 @@ def follow_operation(client: FleetClient, operation: str, output: str) -> int:
     told = ""
     while True:
         found = client.get(f"/operations/{operation}")
-        line = " · ".join(str(found[key]) for key in ("state", "step", "detail") if found.get(key))
+        line = " · ".join(show(found[key]) for key in ("state", "progress") if found.get(key))
         if line != told:
             say(line)
             told = line

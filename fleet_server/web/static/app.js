@@ -1,0 +1,156 @@
+// The page's frame: what is fetched when, and which section shows it. The sections are in their own files.
+
+import { SignedOutError, follow, get, list } from "./api.js";
+import { showDevices, traffic } from "./devices.js";
+import { showDrift, wireDrift } from "./drift.js";
+import { draw, h } from "./dom.js";
+import { showFeed } from "./feed.js";
+import { showFleet, showFoot } from "./fleet.js";
+import { showModels } from "./models.js";
+import { showRollouts } from "./rollouts.js";
+import { showSignin } from "./signin.js";
+
+const GAP_MS = 1500;
+const HEALTH_MS = 10_000;
+const DRIFT_MS = 30_000;
+const HEALTH_SPAN_MS = 30 * 60_000;
+
+const state = {
+  fleet: null, devices: { items: [], more: false }, rollouts: [], models: [], versions: {}, groups: [],
+  health: [], events: [], decisions: [], drift: null, choice: {}, filter: "", error: "",
+};
+const body = (id) => document.querySelector(`#${id} [data-body]`);
+
+const loaders = {
+  fleet: async () => { state.fleet = await get("/fleet"); },
+  devices: async () => { state.devices = await list("/devices", {}, 500); },
+  rollouts: async () => { state.rollouts = (await list("/rollouts", {}, 30)).items; },
+  groups: async () => { state.groups = (await list("/groups", {}, 200)).items; },
+  models: async () => {
+    state.models = (await list("/models", {}, 50)).items;
+    await Promise.all(state.models.map(async ({ model }) => {
+      state.versions[model] = (await list(`/models/${encodeURIComponent(model)}/versions`, {}, 50)).items;
+    }));
+  },
+  health: async () => {
+    const since = new Date(Date.now() - HEALTH_SPAN_MS).toISOString();
+    const found = (await list("/health", { since }, 2000)).items;
+    // A fleet that has been quiet for long, or a clock that is off: then the last reports, whenever they were.
+    state.health = found.length ? found : (await list("/health", {}, 400)).items;
+  },
+  events: async () => { state.events = (await list("/events", {}, 40)).items; },
+  decisions: async () => { state.decisions = (await list("/decisions", {}, 40)).items; },
+  drift: async () => {
+    const { model, version, group } = state.choice;
+    state.drift = null;
+    if (model) state.drift = await get("/drift", { model, version, group }).catch((error) => {
+      if (error instanceof SignedOutError) throw error;
+      return { note: error.message, features: [] };
+    });
+  },
+};
+
+const FOLLOWS = {
+  fleet: ["fleet", "devices"],
+  event: ["events", "devices"],
+  rollout: ["rollouts", "devices", "fleet"],
+  decision: ["decisions", "rollouts"],
+  poll: ["fleet", "devices", "rollouts", "events", "decisions", "models", "groups"],
+};
+
+const dirty = new Set();
+let scheduled = 0;
+
+function touch(nouns) {
+  nouns.forEach((noun) => dirty.add(noun));
+  if (!scheduled) scheduled = setTimeout(refresh, GAP_MS);
+}
+
+async function refresh() {
+  const nouns = [...dirty];
+  dirty.clear();
+  try {
+    const ended = await Promise.allSettled(nouns.map((noun) => loaders[noun]()));
+    const failed = ended.filter((one) => one.status === "rejected").map((one) => one.reason);
+    if (failed.some((reason) => reason instanceof SignedOutError)) { signedOut(); return; }
+    state.error = failed.length ? failed[0].message : "";
+    render();
+  } finally {
+    scheduled = 0;
+    if (dirty.size) touch([]);
+  }
+}
+
+function render() {
+  draw(document.querySelector("#fleet"), [state.fleet, state.error], () => showFleet(state));
+  draw(body("rollouts"), state.rollouts, showRollouts);
+  const shown = traffic(state.devices, state.health, state.filter);
+  draw(body("devices"), [shown, Math.floor(Date.now() / 10_000)], () => showDevices(shown));
+  draw(body("models"), [state.models, state.versions, running()], () => showModels(state.models, state.versions, running()));
+  if (wireDrift(state)) touch(["drift"]);
+  draw(body("drift"), [state.drift, state.choice], () => showDrift(state.drift, state.choice));
+  draw(body("feed"), [state.events, state.decisions, Math.floor(Date.now() / 30_000)], () => showFeed(state.events, state.decisions));
+  draw(document.querySelector("#foot"), state.fleet?.server, () => showFoot(state.fleet));
+}
+
+/** How many devices run each model@version variant. */
+function running() {
+  const found = {};
+  for (const device of state.devices.items) {
+    for (const { model, version, variant } of device.running || []) {
+      const key = `${model}@${version} ${variant}`;
+      found[key] = (found[key] || 0) + 1;
+    }
+  }
+  return found;
+}
+
+function live(kind, text) {
+  const place = document.querySelector("#live");
+  place.dataset.state = kind;
+  place.textContent = text;
+}
+
+function signedOut() {
+  document.querySelector("#board").hidden = true;
+  const place = document.querySelector("#signin");
+  place.hidden = false;
+  place.replaceChildren(...showSignin());
+  live("waiting", "signed out");
+}
+
+async function begin() {
+  try {
+    await loaders.fleet();
+  } catch (error) {
+    if (error instanceof SignedOutError) { signedOut(); return; }
+    live("polling", "no answer");
+    const place = document.querySelector("#signin");
+    place.hidden = false;
+    place.replaceChildren(h("h1", {}, "The server does not answer"), h("p", {}, String(error.message)),
+      h("p", {}, "Start it with ", h("code", {}, "edgeloop up"), ", then reload this page."));
+    return;
+  }
+  document.querySelector("#board").hidden = false;
+  document.querySelector("#device-filter").addEventListener("input", (event) => {
+    state.filter = event.target.value.trim().toLowerCase();
+    render();
+  });
+  for (const name of ["model", "version", "group"]) {
+    document.querySelector(`#drift-${name}`).addEventListener("change", (event) => {
+      state.choice = { ...state.choice, [name]: event.target.value };
+      if (name === "model") state.choice.version = "";
+      touch(["drift"]);
+    });
+  }
+  Object.keys(loaders).forEach((noun) => dirty.add(noun));
+  await refresh();
+  follow((kind, data) => {
+    if (kind === "fleet" && data && state.fleet) { state.fleet = { ...state.fleet, ...data }; render(); }
+    touch(FOLLOWS[kind]);
+  }, live);
+  setInterval(() => document.hidden || touch(["health"]), HEALTH_MS);
+  setInterval(() => document.hidden || touch(["drift", "models"]), DRIFT_MS);
+}
+
+begin();
