@@ -41,12 +41,13 @@ const loaders = {
   events: async () => { state.events = (await list("/events", {}, 40)).items; },
   decisions: async () => { state.decisions = (await list("/decisions", {}, 40)).items; },
   drift: async () => {
-    const { model, version, group } = state.choice;
-    state.drift = null;
-    if (model) state.drift = await get("/drift", { model, version, group }).catch((error) => {
+    const asked = state.choice;
+    if (!asked.model) return;
+    const found = await get("/drift", asked).catch((error) => {
       if (error instanceof SignedOutError) throw error;
       return { note: error.message, features: [] };
     });
+    if (asked === state.choice) state.drift = found;
   },
 };
 
@@ -61,24 +62,22 @@ const FOLLOWS = {
 const dirty = new Set();
 let scheduled = 0;
 
-function touch(nouns) {
+/** Fetch these nouns again soon; changes that come close together make one fetch. */
+function touch(nouns, gap = GAP_MS) {
   nouns.forEach((noun) => dirty.add(noun));
-  if (!scheduled) scheduled = setTimeout(refresh, GAP_MS);
+  if (gap === 0) clearTimeout(scheduled);
+  if (!scheduled || gap === 0) scheduled = setTimeout(refresh, gap);
 }
 
 async function refresh() {
   const nouns = [...dirty];
   dirty.clear();
-  try {
-    const ended = await Promise.allSettled(nouns.map((noun) => loaders[noun]()));
-    const failed = ended.filter((one) => one.status === "rejected").map((one) => one.reason);
-    if (failed.some((reason) => reason instanceof SignedOutError)) { signedOut(); return; }
-    state.error = failed.length ? failed[0].message : "";
-    render();
-  } finally {
-    scheduled = 0;
-    if (dirty.size) touch([]);
-  }
+  scheduled = 0;
+  const ended = await Promise.allSettled(nouns.map((noun) => loaders[noun]()));
+  const failed = ended.filter((one) => one.status === "rejected").map((one) => one.reason);
+  if (failed.some((reason) => reason instanceof SignedOutError)) { signedOut(); return; }
+  state.error = failed.length ? failed[0].message : "";
+  render();
 }
 
 function render() {
@@ -87,7 +86,7 @@ function render() {
   const shown = traffic(state.devices, state.health, state.filter);
   draw(body("devices"), [shown, Math.floor(Date.now() / 10_000)], () => showDevices(shown));
   draw(body("models"), [state.models, state.versions, running()], () => showModels(state.models, state.versions, running()));
-  if (wireDrift(state)) touch(["drift"]);
+  if (wireDrift(state)) touch(["drift"], 0);
   draw(body("drift"), [state.drift, state.choice], () => showDrift(state.drift, state.choice));
   draw(body("feed"), [state.events, state.decisions, Math.floor(Date.now() / 30_000)], () => showFeed(state.events, state.decisions));
   draw(document.querySelector("#foot"), state.fleet?.server, () => showFoot(state.fleet));
@@ -113,6 +112,7 @@ function live(kind, text) {
 
 function signedOut() {
   document.querySelector("#board").hidden = true;
+  document.querySelector(".top nav").hidden = true;
   const place = document.querySelector("#signin");
   place.hidden = false;
   place.replaceChildren(...showSignin());
@@ -140,7 +140,9 @@ async function begin() {
     document.querySelector(`#drift-${name}`).addEventListener("change", (event) => {
       state.choice = { ...state.choice, [name]: event.target.value };
       if (name === "model") state.choice.version = "";
-      touch(["drift"]);
+      state.drift = null;
+      render();
+      touch(["drift"], 0);
     });
   }
   Object.keys(loaders).forEach((noun) => dirty.add(noun));
