@@ -1,0 +1,199 @@
+"""The command `trainer`: fit a recipe, compile a model, verify a version folder, list recipes.
+
+House rules: parses arguments and prints; the work is in `trainer.pipeline`, imported when it is needed, so that help
+is quick. Progress goes to stderr, results to stdout; exit codes are 0 done, 1 failed, 2 usage, 78 configuration.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, TrainerError
+
+app = App(
+    name="trainer",
+    help="From scikit-learn (or ONNX) to proven bundles for edge devices: fit, evaluate, compile, quantize, prove.",
+    version_flags=["--version"],
+)
+
+Flag = Parameter(negative="")
+
+
+@app.command
+def fit(
+    recipe: str,
+    *,
+    out: Path | None = None,
+    seed: int | None = None,
+    changes: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    force: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+) -> int:
+    """Fit a recipe's model, judge it by its gates, build and prove its variants.
+
+    Args:
+        recipe: A recipe that ships with the trainer (see `trainer recipes`), or a .toml or .py file.
+        out: The version folder to write; by default build/RECIPE.
+        seed: Instead of the recipe's split.seed; every chance in the fit follows from it.
+        changes: Lay key=value over the recipe, such as split.share=0.3 or steps.0.params.max_iter=20; repeatable.
+        force: Replace a version folder that is there already.
+        json: Print the result as one JSON object.
+    """
+    from trainer.pipeline import Order, fit_version
+    from trainer.report import stages
+    from trainer.stages.recipes import load_recipe
+
+    found = load_recipe(recipe, changes)
+    with stages() as tell:
+        built = fit_version(found, Order(out or Path("build") / found.name, _now(), force), tell, seed)
+    return _print_built(built, json=json)
+
+
+@app.command(name="compile")
+def compile_(
+    model: Path,
+    *,
+    data: Path,
+    name: str,
+    target: str | None = None,
+    task: Literal["classification", "regression", "clustering", "anomaly"] | None = None,
+    output: str | None = None,
+    drop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    description: str = "",
+    out: Path | None = None,
+    allow_pickle: Annotated[bool, Flag] = False,
+    force: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+) -> int:
+    """Build and prove the variants of a model that was fitted elsewhere.
+
+    Args:
+        model: A .skops or .onnx file; with --allow-pickle also .joblib.
+        data: Rows to judge it by that it was not fitted on: .csv with a header, or .npz with x, y and names.
+        name: The line of models that this is a version of.
+        target: The target column of a CSV file.
+        task: What an ONNX graph does; estimators say it themselves.
+        output: Which output of an ONNX graph holds the scores.
+        drop: A column of a CSV file that is no feature; repeatable.
+        description: A line for the model card.
+        out: The version folder to write; by default build/NAME.
+        allow_pickle: Load a .joblib file, which runs whatever code is in it.
+        force: Replace a version folder that is there already.
+        json: Print the result as one JSON object.
+    """
+    from edge_agent.contract.manifest import Task
+    from trainer.pipeline import CompileRequest, Order, compile_version
+    from trainer.report import stages
+
+    request = CompileRequest(
+        model=model,
+        data=data,
+        name=name,
+        target=target,
+        task=None if task is None else Task(task),
+        output=output,
+        drop=drop,
+        description=description,
+        allow_pickle=allow_pickle,
+    )
+    with stages() as tell:
+        built = compile_version(request, Order(out or Path("build") / name, _now(), force), tell)
+    return _print_built(built, json=json)
+
+
+@app.command
+def verify(folder: Path, *, json: Annotated[bool, Flag] = False) -> int:
+    """Prove every variant of a version folder again: digests, and golden vectors on the runtimes here.
+
+    Args:
+        folder: A version folder.
+        json: Print the result as one JSON object.
+    """
+    from edge_agent.contract.codec import to_plain
+    from trainer.report import print_verdicts, stages
+    from trainer.stages.verify import read_record, verify_variant
+
+    record = read_record(folder)
+    verdicts = []
+    with stages() as tell:
+        for entry in record.variants:
+            if entry.digest is not None:
+                tell("variant", entry.variant)
+                verdicts.append(verify_variant(folder, record, entry))
+    passed = bool(verdicts) and all(item.problem is None for item in verdicts)
+    if json:
+        _print_json({"folder": str(folder), "passed": passed, "variants": to_plain(verdicts)})
+    else:
+        print_verdicts(verdicts)
+    return EXIT_DONE if passed else EXIT_FAILED
+
+
+@app.command
+def recipes(*, json: Annotated[bool, Flag] = False) -> int:
+    """List the recipes that ship with the trainer.
+
+    Args:
+        json: Print the result as one JSON object.
+    """
+    from trainer.report import print_recipes
+    from trainer.stages.recipes import load_recipe, shipped_names
+
+    rows = []
+    for name in shipped_names():
+        declaration = load_recipe(name).declaration
+        rows.append((name, declaration.model, declaration.task.value, declaration.description))
+    if json:
+        keys = ("recipe", "model", "task", "description")
+        _print_json({"items": [dict(zip(keys, row, strict=True)) for row in rows]})
+    else:
+        print_recipes(rows)
+    return EXIT_DONE
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _print_built(built: Any, *, json: bool) -> int:
+    from edge_agent.contract.codec import to_plain
+    from trainer.report import print_built
+
+    if json:
+        _print_json(
+            {
+                "folder": str(built.folder),
+                "version": to_plain(built.record),
+                "manifests": to_plain(built.manifests),
+                "warnings": list(built.warnings),
+            }
+        )
+    else:
+        print_built(built)
+    return EXIT_DONE
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    # Before any import of onnxruntime, or a thread of it begins to send telemetry.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return EXIT_USAGE
+    except TrainerError as error:
+        from trainer.report import print_error
+
+        print_error(error)
+        return error.exit_code
+    return code if isinstance(code, int) else EXIT_DONE
