@@ -1,11 +1,13 @@
 """Packs bundles for their way: each file compressed, cut in chunks, listed by a parcel; all kept as artifacts."""
 
+import lzma
 from pathlib import Path
 
 from edge_agent.contract import codec
 from edge_agent.contract.artifacts import PackedFile, Parcel, compress, cut, parse_parcel
 from edge_agent.contract.manifest import MANIFEST_NAME, Manifest
 from fleet_server.store.artifacts import ArtifactFolder
+from fleet_server.store.errors import NotFoundError
 from fleet_server.store.models import StoredParcel
 
 
@@ -44,3 +46,15 @@ def _pack_file(path: Path, sha: str, artifacts: ArtifactFolder, chunk_bytes: int
 def _keep(parcel: Parcel, artifacts: ArtifactFolder) -> StoredParcel:
     digest = artifacts.put(codec.encode(parcel))
     return StoredParcel(parcel.bundle, parcel.chunk_bytes, digest, parcel.packed_size, parcel.chunks)
+
+
+def unpack_file(parcel: Parcel, name: str, artifacts: ArtifactFolder) -> bytes:
+    """Return the content of one file of a packed bundle.
+
+    Raises:
+        fleet_server.store.errors.NotFoundError: the parcel has no such file, or a chunk is not kept.
+    """
+    for file in parcel.files:
+        if file.name == name:
+            return lzma.decompress(b"".join(artifacts.read(chunk) for chunk in file.chunks))
+    raise NotFoundError(f"the bundle {parcel.bundle} has no file {name!r}")

@@ -103,6 +103,9 @@ def forget_bad(connection: Connection, device: str, model: str, version: int) ->
     )
 
 
-def all_bad(connection: Connection) -> tuple[BadVersion, ...]:
-    """Return every version that failed on a device."""
-    return tuple(_read_bad(row) for row in connection.execute(select(bad_versions)))
+def list_bad(connection: Connection, device: str | None = None) -> tuple[BadVersion, ...]:
+    """Return every version that failed on a device, or on any."""
+    query = select(bad_versions)
+    if device is not None:
+        query = query.where(bad_versions.c.device == device)
+    return tuple(_read_bad(row) for row in connection.execute(query))

@@ -93,8 +93,8 @@ def mark_published(connection: Connection, device: str, seq: int) -> None:
 
 
 def enqueue(connection: Connection, device: str, kind: Work, detail: str, now: int) -> None:
-    """Put one thing into the outbox, behind what is there; what was there of its kind gives way."""
-    connection.execute(delete(outbox).where(outbox.c.device == device, outbox.c.kind == kind.value))
+    """Put one thing into the outbox, behind what is there; what was there of the device gives way."""
+    connection.execute(delete(outbox).where(outbox.c.device == device))
     connection.execute(insert(outbox).values(device=device, kind=kind.value, detail=detail, created=now))
 
 

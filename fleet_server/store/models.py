@@ -158,12 +158,20 @@ def list_variants(connection: Connection, model: str, version: int) -> tuple[Var
     return tuple(_read_variant(row) for row in rows)
 
 
-def find_bundle(connection: Connection, digest: str) -> Variant | None:
-    """Return the newest variant whose bundle has this digest, or None."""
+def find_variant(connection: Connection, model: str, version: int, variant: str) -> Variant | None:
+    """Return a variant of a version, or None."""
     row = connection.execute(
-        select(variants).where(variants.c.digest == digest).order_by(variants.c.version.desc())
-    ).first()
+        select(variants).where(variants.c.model == model, variants.c.version == version, variants.c.variant == variant)
+    ).one_or_none()
     return None if row is None else _read_variant(row)
+
+
+def find_any_parcel(connection: Connection, bundle: str) -> StoredParcel | None:
+    """Return a bundle's parcel with the largest chunks, or None."""
+    row = connection.execute(
+        select(parcels).where(parcels.c.bundle == bundle).order_by(parcels.c.chunk_bytes.desc())
+    ).first()
+    return None if row is None else _read_parcel(row)
 
 
 def find_parcel(connection: Connection, bundle: str, chunk_bytes: int) -> StoredParcel | None:

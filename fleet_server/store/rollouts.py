@@ -174,3 +174,13 @@ def save_member(connection: Connection, rollout: str, member: RolloutDevice) -> 
         .where(rollout_devices.c.rollout == rollout, rollout_devices.c.device == member.device)
         .values(**_member_values(member))
     )
+
+
+def skip_member(connection: Connection, device: str, reason: str) -> None:
+    """Take a device out of every rollout that has not settled."""
+    for stored in unsettled_rollouts(connection):
+        connection.execute(
+            update(rollout_devices)
+            .where(rollout_devices.c.rollout == stored.rollout.id, rollout_devices.c.device == device)
+            .values(state=DeviceState.SKIPPED.value, reason=reason)
+        )

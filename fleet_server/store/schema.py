@@ -80,6 +80,7 @@ tokens = Table(
     Column("used", Integer, nullable=False),
     _time("created"),
     _time("expires"),
+    sqlite_autoincrement=True,
 )
 
 models = Table("models", metadata, Column("name", String(64), primary_key=True), _time("created"))
@@ -156,6 +157,7 @@ rollouts = Table(
     _time("created"),
     _time("updated"),
     Column("author", String(100), nullable=False),
+    sqlite_autoincrement=True,
 )
 
 rollout_devices = Table(
@@ -235,7 +237,8 @@ outbox = Table(
     Column("kind", String(16), nullable=False),
     Column("detail", String(64), nullable=False),
     _time("created"),
-    UniqueConstraint("device", "kind"),
+    UniqueConstraint("device"),
+    sqlite_autoincrement=True,
 )
 
 distributed = Table(
@@ -263,6 +266,7 @@ windows = Table(
     _json("counts"),
     UniqueConstraint("device", "model", "version", "boot", "number"),
     Index("ix_windows_model_version", "model", "version"),
+    sqlite_autoincrement=True,
 )
 
 health = Table(
@@ -274,6 +278,7 @@ health = Table(
     _time("received"),
     _json("body"),
     Index("ix_health_device_model_n", "device", "model", "n"),
+    sqlite_autoincrement=True,
 )
 
 events = Table(
@@ -288,6 +293,7 @@ events = Table(
     Column("model", String(64)),
     Column("detail", Text, nullable=False),
     _json("fields"),
+    sqlite_autoincrement=True,
 )
 
 decisions = Table(
@@ -303,6 +309,7 @@ decisions = Table(
     Column("author", String(100), nullable=False),
     _json("policy"),
     _json("evidence"),
+    sqlite_autoincrement=True,
 )
 
 operations = Table(
@@ -319,6 +326,7 @@ operations = Table(
     Column("error", Text),
     _time("created"),
     _time("updated"),
+    sqlite_autoincrement=True,
 )
 
 api_keys = Table(

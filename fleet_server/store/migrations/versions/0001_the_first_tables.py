@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("policy", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("evidence", sa.JSON(none_as_null=True), nullable=False),
         sa.PrimaryKeyConstraint("n", name=op.f("pk_decisions")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("decisions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_decisions_rollout"), ["rollout"], unique=False)
@@ -76,6 +77,7 @@ def upgrade() -> None:
         sa.Column("fields", sa.JSON(none_as_null=True), nullable=False),
         sa.PrimaryKeyConstraint("n", name=op.f("pk_events")),
         sa.UniqueConstraint("key", name=op.f("uq_events_key")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_events_device"), ["device"], unique=False)
@@ -108,6 +110,7 @@ def upgrade() -> None:
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("n", name=op.f("pk_operations")),
         sa.UniqueConstraint("id", name=op.f("uq_operations_id")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "outbox",
@@ -117,7 +120,8 @@ def upgrade() -> None:
         sa.Column("detail", sa.String(length=64), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("n", name=op.f("pk_outbox")),
-        sa.UniqueConstraint("device", "kind", name=op.f("uq_outbox_device_kind")),
+        sa.UniqueConstraint("device", name=op.f("uq_outbox_device")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "parcels",
@@ -146,6 +150,7 @@ def upgrade() -> None:
         sa.Column("author", sa.String(length=100), nullable=False),
         sa.PrimaryKeyConstraint("n", name=op.f("pk_rollouts")),
         sa.UniqueConstraint("id", name=op.f("uq_rollouts_id")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("rollouts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_rollouts_state"), ["state"], unique=False)
@@ -184,6 +189,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("n", name=op.f("pk_tokens")),
         sa.UniqueConstraint("id", name=op.f("uq_tokens_id")),
         sa.UniqueConstraint("secret_hash", name=op.f("uq_tokens_secret_hash")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "variants",
@@ -243,6 +249,7 @@ def upgrade() -> None:
         sa.Column("body", sa.JSON(none_as_null=True), nullable=False),
         sa.ForeignKeyConstraint(["device"], ["devices.id"], name=op.f("fk_health_device"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("n", name=op.f("pk_health")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("health", schema=None) as batch_op:
         batch_op.create_index("ix_health_device_model_n", ["device", "model", "n"], unique=False)
@@ -321,6 +328,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "device", "model", "version", "boot", "number", name=op.f("uq_windows_device_model_version_boot_number")
         ),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("windows", schema=None) as batch_op:
         batch_op.create_index("ix_windows_model_version", ["model", "version"], unique=False)

@@ -1,0 +1,262 @@
+"""Devices: what they say of themselves is taken in here, in order; and they are shown, labelled and removed.
+
+House rules: order is by (boot, seq), never by a device's clock; what is older or repeated changes nothing. A device's
+identity is the topic's, which the broker binds to its credentials.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from edge_agent.contract.messages import Event, Get, Health, Reported, Status
+from edge_agent.contract.states import Presence
+from edge_agent.contract.windows import Window
+from fleet_server.core.ordering import judge_reported, judge_status
+from fleet_server.core.selectors import SelectorError, check_label, matches
+from fleet_server.services.announcements import Announcer
+from fleet_server.services.clock import Clock
+from fleet_server.services.controller import Controller
+from fleet_server.services.errors import BrokerError, InvalidError
+from fleet_server.services.events import record_event
+from fleet_server.services.groups import read_selector, subject_of
+from fleet_server.services.wire import Accounts, Wire
+from fleet_server.store import desired, devices, events, groups, health, proofs, rollouts, windows
+from fleet_server.store.artifacts import ArtifactFolder
+from fleet_server.store.database import Database
+from fleet_server.store.desired import StoredDesired, Work
+from fleet_server.store.health import StoredHealth
+from fleet_server.store.pages import Page, PageRequest, encode_cursor
+
+_log = structlog.get_logger(__name__)
+_DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device with its newest desired document and newest health of each model."""
+
+    device: devices.Device
+    desired: StoredDesired | None
+    health: tuple[StoredHealth, ...]
+    reported: Reported | None
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether it attests, under its own signature, exactly what it should run."""
+        if self.desired is None:
+            return True
+        wanted = {bundle.digest for bundle in self.desired.read_body().bundles}
+        if self.reported is None:
+            return not wanted
+        running = self.reported.running
+        return wanted == {bundle.digest for bundle in running} and all(bundle.attested for bundle in running)
+
+
+class DeviceIntake:
+    """Takes in what devices write; each method is one message, and one transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: ArtifactFolder,
+        controller: Controller,
+        wire: Wire,
+        announcer: Announcer,
+        clock: Clock,
+        wake: Callable[[], None],
+        health_kept: int,
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._controller = controller
+        self._wire = wire
+        self._announcer = announcer
+        self._clock = clock
+        self._wake = wake
+        self._health_kept = health_kept
+
+    def public_key(self, device: str) -> bytes | None:
+        """Return a device's raw Ed25519 public key, or None where it is not enrolled."""
+        with self._database.read() as connection:
+            found = devices.find_device(connection, device)
+        return None if found is None else bytes.fromhex(found.public_key)
+
+    def on_status(self, device: str, status: Status) -> None:
+        """Take in a birth, an end or a will."""
+        with self._database.write() as connection:
+            known = devices.find_device(connection, device)
+            if known is None:
+                return
+            last = Status(Presence(known.presence), known.status_boot, 0) if known.status_boot >= 0 else None
+            if not judge_status(last, Status(status.state, status.boot, 0)):
+                return
+            now = self._clock()
+            devices.save_status(connection, device, status.state, status.boot)
+            if status.state is Presence.READY:
+                devices.save_seen(connection, device, now)
+            if status.state != known.presence:
+                record_event(
+                    connection,
+                    events.StoredEvent(now, "server", f"device_{status.state}", device=device),
+                    self._announcer,
+                )
+        self._wake()
+
+    def on_reported(self, report: Reported, envelope: bytes = b"") -> None:
+        """Take in a signed report, where it is newer than the last."""
+        del envelope  # its signature was checked at the door; the parsed content is what is kept
+        with self._database.write() as connection:
+            known = devices.find_device(connection, report.device)
+            if known is None:
+                return
+            last = (known.reported_boot, known.reported_seq) if known.reported_boot >= 0 else None
+            if not judge_reported(last, (report.boot, report.seq)):
+                return
+            now = self._clock()
+            devices.save_reported(connection, report)
+            devices.save_seen(connection, report.device, now)
+            for proof in report.outcome.proofs if report.outcome is not None else ():
+                proofs.save_proof(connection, known.id, known.profile, proof, now, simulated=known.simulated)
+            self._controller.hear(connection, report)
+        self._wake()
+
+    def on_health(self, device: str, message: Health) -> None:
+        """Take in a health object."""
+        with self._database.write() as connection:
+            if devices.find_device(connection, device) is not None:
+                now = self._clock()
+                health.insert_health(connection, device, message, now, self._health_kept)
+                devices.save_seen(connection, device, now)
+
+    def on_window(self, window: Window) -> None:
+        """Take in a signed window; a repeat replaces."""
+        with self._database.write() as connection:
+            if devices.find_device(connection, window.device) is not None:
+                windows.save_window(connection, window, self._clock())
+
+    def on_event(self, event: Event) -> None:
+        """Take in a signed event, once."""
+        with self._database.write() as connection:
+            if devices.find_device(connection, event.device) is not None:
+                stored = events.StoredEvent(
+                    at=self._clock(),
+                    source="device",
+                    code=event.code,
+                    detail=event.detail,
+                    device=event.device,
+                    model=event.model,
+                    fields=dict(event.fields),
+                    key=f"{event.device}/{event.boot}/{event.n}",
+                )
+                record_event(connection, stored, self._announcer)
+
+    def on_get(self, device: str, get: Get) -> None:
+        """Answer a device's request for chunks that its own desired document names."""
+        with self._database.read() as connection:
+            stored = desired.find_desired(connection, device)
+        if stored is not None:
+            sent = self._wire.answer(device, get, frozenset(stored.digests), self._artifacts.read)
+            _log.info("chunks_repaired", device=device, wanted=len(get.digests), sent=sent)
+
+    def forget_old(self, window_days: int) -> None:
+        """Delete windows older than the server keeps."""
+        with self._database.write() as connection:
+            windows.forget_windows(connection, self._clock() - window_days * _DAY_MS)
+
+
+class Devices:
+    """Shows, labels and removes devices."""
+
+    def __init__(
+        self, database: Database, accounts: Accounts, announcer: Announcer, clock: Clock, wake: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._announcer = announcer
+        self._clock = clock
+        self._wake = wake
+
+    def list_devices(self, request: PageRequest, group: str | None, text: str) -> Page[DeviceView]:
+        """Return one page of the devices, or of a group's devices, whose id or profile contains `text`."""
+        with self._database.read() as connection:
+            selector = None if group is None else read_selector(groups.get_group(connection, group).query)
+            latest: dict[str, list[StoredHealth]] = {}
+            for item in health.latest_health(connection):
+                latest.setdefault(item.device, []).append(item)
+            views: list[DeviceView] = []
+            after, cursor = request.cursor, None
+            while True:
+                page = devices.page_devices(connection, PageRequest(after, request.limit), text)
+                for device in page.items:
+                    if selector is not None and not matches(selector, subject_of(device)):
+                        continue
+                    if len(views) == request.limit:
+                        cursor = encode_cursor(views[-1].device.id)
+                        break
+                    stored = desired.find_desired(connection, device.id)
+                    views.append(DeviceView(device, stored, tuple(latest.get(device.id, ())), device.read_reported()))
+                if cursor is not None or page.next is None:
+                    return Page(tuple(views), cursor)
+                after = page.next
+
+    def show(self, device: str) -> DeviceView:
+        """Return a device.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        with self._database.read() as connection:
+            found = devices.get_device(connection, device)
+            return DeviceView(
+                found,
+                desired.find_desired(connection, device),
+                health.latest_health(connection, device),
+                found.read_reported(),
+            )
+
+    def label(self, device: str, changes: Mapping[str, str | None]) -> None:
+        """Set labels, or take those away whose value is None.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            InvalidError: a label is malformed.
+        """
+        try:
+            for key, value in changes.items():
+                check_label(key, value or "")
+        except SelectorError as error:
+            raise InvalidError(str(error)) from error
+        with self._database.write() as connection:
+            labels = dict(devices.get_device(connection, device).labels)
+            for key, value in changes.items():
+                if value is None:
+                    labels.pop(key, None)
+                else:
+                    labels[key] = value
+            devices.save_labels(connection, device, labels)
+        self._wake()
+
+    def remove(self, device: str) -> None:
+        """Remove a device: its credentials first, then all that is known of it.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            BrokerError: its credentials could not be taken away; nothing was changed.
+        """
+        with self._database.read() as connection:
+            devices.get_device(connection, device)
+        try:
+            self._accounts.remove(device)
+        except OSError as error:
+            raise BrokerError(f"the credentials of {device!r} could not be revoked: {error}; try again") from error
+        now = self._clock()
+        with self._database.write() as connection:
+            rollouts.skip_member(connection, device, "device_removed")
+            devices.delete_device(connection, device)
+            desired.enqueue(connection, device, Work.CLEAR, "", now)
+            record_event(
+                connection, events.StoredEvent(now, "server", "device_removed", device=device), self._announcer
+            )
+        _log.info("device_removed", device=device)
+        self._wake()

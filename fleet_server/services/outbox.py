@@ -1,0 +1,78 @@
+"""Tells the broker what the database says: chunks first, then the desired documents that name them.
+
+House rules: an entry leaves the outbox only after the broker's acknowledgement; one device's trouble leaves the others'
+entries alone; without a broker everything waits.
+"""
+
+import structlog
+
+from fleet_server.services.clock import Clock
+from fleet_server.services.wire import Wire
+from fleet_server.store import desired
+from fleet_server.store.artifacts import ArtifactFolder
+from fleet_server.store.database import Database
+from fleet_server.store.desired import Entry, Work
+from fleet_server.store.errors import NotFoundError
+
+_log = structlog.get_logger(__name__)
+
+
+class Outbox:
+    """Empties the outbox to the broker."""
+
+    def __init__(self, database: Database, artifacts: ArtifactFolder, wire: Wire, clock: Clock) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._wire = wire
+        self._clock = clock
+
+    def forget_broker(self) -> int:
+        """Put every document into the outbox again: the broker may have lost what it held. Return how many."""
+        with self._database.write() as connection:
+            return desired.enqueue_all(connection, self._clock())
+
+    def deliver(self) -> int:
+        """Tell the broker what waits; return how many entries are done.
+
+        Raises:
+            fleet_server.store.errors.UnavailableError: the database cannot be read or written now.
+        """
+        with self._database.read() as connection:
+            entries = desired.list_outbox(connection)
+        done = 0
+        for entry in entries:
+            if not self._wire.connected:
+                break
+            try:
+                self._do(entry)
+            except (OSError, NotFoundError) as error:
+                _log.warning("delivery_postponed", device=entry.device, kind=entry.kind, error=str(error))
+                continue
+            done += 1
+        return done
+
+    def _do(self, entry: Entry) -> None:
+        if entry.kind == Work.CLEAR:
+            self._wire.clear(entry.device)
+            with self._database.write() as connection:
+                desired.finish_entry(connection, entry.n)
+            return
+        with self._database.read() as connection:
+            stored = desired.find_desired(connection, entry.device)
+        if stored is not None:
+            body = stored.read_body()
+            for bundle in body.bundles:
+                self._ship(bundle.cohort, bundle.parcel)
+            self._wire.publish(body)
+        with self._database.write() as connection:
+            desired.finish_entry(connection, entry.n)
+            if stored is not None:
+                desired.mark_published(connection, entry.device, stored.seq)
+
+    def _ship(self, cohort: str, parcel: str) -> None:
+        with self._database.read() as connection:
+            if desired.is_distributed(connection, cohort, parcel):
+                return
+        self._wire.ship(cohort, self._artifacts.read(parcel), self._artifacts.read)
+        with self._database.write() as connection:
+            desired.mark_distributed(connection, cohort, parcel, self._clock())
