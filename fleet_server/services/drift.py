@@ -70,7 +70,9 @@ class Drift:
         if not baselines:
             raise NotFoundError(f"{model} version {version} has no bundle with a baseline")
         baseline = next(iter(baselines.values()))
-        found = [(item.device, _window(item)) for item in stored if baselines[item.digest].features == baseline.features]
+        found = [
+            (item.device, _window(item)) for item in stored if baselines[item.digest].features == baseline.features
+        ]
         names = sorted({device for device, _ in found})
         per_device = tuple(
             (name, assess_drift(baseline, [window for device, window in found if device == name], scope=Scope.DEVICE))
