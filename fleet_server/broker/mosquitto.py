@@ -1,0 +1,169 @@
+"""Mosquitto as a managed child: configuration, passwords and access list generated, reloaded while it runs.
+
+House rules: nobody connects without a password, a client's id is its user name (else one device could take over
+another's session), and queue limits are raised, since Mosquitto's own lose messages silently. Beyond loopback devices
+come by TLS; the server itself then uses a second listener on loopback.
+"""
+
+import os
+import pwd
+import re
+import subprocess
+from pathlib import Path
+
+from edge_agent.contract.topics import Topics
+from fleet_server.broker.accounts import DASHBOARD_USER, SERVER_USER
+from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, Endpoint, TlsFiles, is_loopback
+from fleet_server.broker.child import Child, free_port
+from fleet_server.broker.client import BrokerAddress
+from fleet_server.broker.mosquitto_accounts import LOG_NAME, MosquittoAccounts, write_private
+
+_LOOPBACK = "127.0.0.1"
+
+# Defaults drop the 1001st queued message of a session and cut a burst to a slow consumer; see docs on the broker.
+_LIMITS = """\
+max_queued_messages 100000
+max_queued_bytes 268435456
+max_inflight_messages 200
+message_size_limit 1048576
+persistent_client_expiration 30d
+set_tcp_nodelay true
+allow_zero_length_clientid false
+"""
+
+
+class Mosquitto:
+    """A Mosquitto of the server's own, from `start` to `stop`; its files are in `folder`."""
+
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        topics: Topics,
+        *,
+        listen_host: str = _LOOPBACK,
+        port: int = 0,
+        public_host: str | None = None,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self._program = program
+        self._folder = folder
+        self._listen_host = listen_host
+        self._port = port
+        self._server_port = 0
+        self._public_host = public_host or listen_host
+        self._tls = tls
+        self._child: Child | None = None
+        self._version = ""
+        self._accounts = MosquittoAccounts(folder, topics)
+
+    @property
+    def kind(self) -> BrokerKind:
+        """Mosquitto."""
+        return BrokerKind.MOSQUITTO
+
+    @property
+    def version(self) -> str:
+        """Mosquitto's version."""
+        if not self._version:
+            told = subprocess.run([self._program, "-h"], capture_output=True, text=True, timeout=10, check=False).stdout
+            found = re.search(r"version (\S+)", told)
+            self._version = found[1] if found else "unknown"
+        return self._version
+
+    @property
+    def notice(self) -> str:
+        """What the operator should know."""
+        how = "TLS" if self._tls is not None else "loopback without TLS"
+        return f"Mosquitto {self.version}, managed by this server: {how}, passwords and access lists for each device."
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._child is not None and self._child.pid is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the broker while it runs."""
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def accounts(self) -> MosquittoAccounts:
+        """The devices' accounts."""
+        return self._accounts
+
+    def start(self) -> None:
+        """Write the configuration, start Mosquitto and wait until it listens.
+
+        Raises:
+            BrokerSetupError: a listener beyond loopback without TLS.
+            ChildFailedError: it does not come up; the message holds the end of its log.
+        """
+        if not is_loopback(self._listen_host) and self._tls is None:
+            raise BrokerSetupError(
+                f"the broker would listen on {self._listen_host} without TLS; give it a certificate or use 127.0.0.1"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._port = self._port or free_port(self._listen_host)
+        self._server_port = self._port if self._tls is None else free_port(_LOOPBACK)
+        server_host = self._listen_host if self._tls is None else _LOOPBACK
+        self._accounts.attach(None)
+        write_private(self._folder / "mosquitto.conf", self._render().encode())
+        command = [str(self._program), "-c", str(self._folder / "mosquitto.conf")]
+        child = Child(command, server_host, self._server_port, self._folder / LOG_NAME)
+        child.start()
+        self._child = child
+        self._accounts.attach(child)
+
+    def stop(self) -> None:
+        """Stop Mosquitto; it writes its retained messages and sessions to disk. Safe to call twice."""
+        self._accounts.attach(None)
+        if self._child is not None:
+            self._child.stop()
+        self._child = None
+
+    def address(self) -> BrokerAddress:
+        """Where the server itself connects."""
+        host = self._listen_host if self._tls is None else _LOOPBACK
+        return BrokerAddress(host, self._server_port, SERVER_USER, self._accounts.server_password)
+
+    def dashboard(self) -> BrokerAddress:
+        """Where dashboards connect, with the read-only account; one at a time, since the user name is the client id."""
+        ca_pem = self.endpoint().ca_pem
+        host = self._public_host
+        password = self._accounts.dashboard_password
+        return BrokerAddress(host, self._port, DASHBOARD_USER, password, self._tls is not None, ca_pem)
+
+    def endpoint(self) -> Endpoint:
+        """Where devices connect."""
+        ca_pem = self._tls.ca.read_text() if self._tls is not None else None
+        return Endpoint(self._public_host, self._port, ca_pem)
+
+    def _render(self) -> str:
+        listeners = [f"listener {self._port} {self._listen_host}", "use_username_as_clientid true"]
+        if self._tls is not None:
+            listeners += [
+                f"certfile {self._tls.certificate.absolute()}",
+                f"keyfile {self._tls.key.absolute()}",
+                "tls_version tlsv1.2",
+                f"listener {self._server_port} {_LOOPBACK}",
+                "use_username_as_clientid true",
+            ]
+        lines = [
+            "per_listener_settings false",
+            "allow_anonymous false",
+            f"password_file {self._folder / 'passwords'}",
+            f"acl_file {self._folder / 'access'}",
+            "persistence true",
+            f"persistence_location {self._folder.absolute()}/",
+            "autosave_interval 60",
+            "log_dest stderr",
+            "log_type error",
+            "log_type warning",
+            "log_type notice",
+            "log_timestamp_format %Y-%m-%dT%H:%M:%S",
+            # As root it would become the user "mosquitto", who cannot read these files.
+            f"user {pwd.getpwuid(os.geteuid()).pw_name}",
+            *listeners,
+        ]
+        return _LIMITS + "\n".join(lines) + "\n"
