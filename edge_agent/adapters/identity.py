@@ -1,0 +1,89 @@
+"""Who this device is: its id, its secret key, the pinned server, the broker and its password (identity.json, 0600).
+
+House rules: the file is secret; it is refused where others may read it. It is written once, by enrolment.
+"""
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_agent.adapters import durable
+from edge_agent.contract import codec
+from edge_agent.contract.messages import Enrolment
+from edge_agent.contract.topics import check_device_id, check_digest
+
+FILE_NAME = "identity.json"
+_MODE = 0o600
+
+
+class IdentityError(Exception):
+    """There is no usable identity; the message says why and what helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity; `seed` is the secret of the device's Ed25519 key, `server_key` the pinned public one; both in hex."""
+
+    device: str
+    seed: str = field(repr=False)
+    server_key: str
+    server_url: str
+    topic_root: str
+    broker_host: str
+    broker_port: int
+    broker_password: str = field(repr=False)
+    broker_ca: str | None = None
+
+    def __post_init__(self) -> None:
+        check_device_id(self.device)
+        check_digest(self.seed)
+        check_digest(self.server_key)
+
+
+def identity_of(enrolment: Enrolment, seed: bytes, server_url: str) -> Identity:
+    """Return the identity that an enrolment gives to the holder of `seed`."""
+    return Identity(
+        device=enrolment.device,
+        seed=seed.hex(),
+        server_key=enrolment.server_key,
+        server_url=server_url,
+        topic_root=enrolment.topic_root,
+        broker_host=enrolment.broker_host,
+        broker_port=enrolment.broker_port,
+        broker_password=enrolment.broker_password,
+        broker_ca=enrolment.broker_ca,
+    )
+
+
+def save_identity(state_dir: Path, identity: Identity) -> None:
+    """Write the identity durably, readable by its owner alone.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    durable.write_file(state_dir / FILE_NAME, codec.encode(identity), mode=_MODE)
+
+
+def load_identity(state_dir: Path) -> Identity:
+    """Read the identity.
+
+    Raises:
+        IdentityError: there is none, it is malformed, or others than its owner may read it.
+    """
+    path = state_dir / FILE_NAME
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise IdentityError(
+            f"this device is not enrolled: {path} does not exist; "
+            "run: edge-agent enroll --server URL --token TOKEN --id ID"
+        ) from error
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be read: {error.strerror}; run as the user that enrolled") from error
+    if mode & 0o077:
+        raise IdentityError(f"{path} holds secrets and has mode {mode:o}; run: chmod 600 {path}")
+    try:
+        return codec.decode(Identity, data)
+    except codec.MalformedError as error:
+        raise IdentityError(f"{path} is damaged: {error}; remove it and enrol again") from error

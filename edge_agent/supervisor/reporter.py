@@ -1,0 +1,103 @@
+"""What the device says of itself: reports, events, windows, health; numbered, signed, ready to send.
+
+House rules: numbers count within a boot, and the boot is counted in the journal, so (boot, number) never repeats.
+Everything on which a decision may rest is signed here.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from edge_agent.adapters.journal import Report
+from edge_agent.adapters.spool import Message
+from edge_agent.adapters.trust import Trust
+from edge_agent.contract import codec
+from edge_agent.contract.envelope import PayloadType, deflate
+from edge_agent.contract.messages import Capabilities, Event, Health, Progress, Reported
+from edge_agent.contract.states import EventCode, UpdateState
+from edge_agent.contract.topics import Topics, Up
+from edge_agent.contract.windows import Window
+from edge_agent.core.control import WindowClosed
+from edge_agent.core.spool_rules import Priority
+from edge_agent.core.update_machine import Update, running
+
+_HEALTH_EXPIRY_S = 24 * 3600
+_WEEK_S = 7 * 24 * 3600
+
+
+def epoch_ms() -> int:
+    """Return this device's clock in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Reporter:
+    """Makes signed messages of one boot."""
+
+    def __init__(self, device: str, boot: int, topics: Topics, trust: Trust, board: Callable[[], Capabilities]) -> None:
+        self._device = device
+        self._boot = boot
+        self._topics = topics
+        self._trust = trust
+        self._board = board
+        self._reports = 0
+        self._events = 0
+        self._windows = 0
+        self._healths: dict[str, int] = {}
+
+    def report(self, update: Update, disabled: frozenset[str], counts: tuple[int, int], *, terminal: bool) -> Report:
+        """Return the signed report of an update as it stands."""
+        self._reports += 1
+        reported = Reported(
+            device=self._device,
+            boot=self._boot,
+            seq=self._reports,
+            ts=epoch_ms(),
+            desired_seq=update.highest_seq,
+            running=running(update, disabled),
+            capabilities=self._board(),
+            progress=progress(update, counts),
+            outcome=update.outcome,
+        )
+        return Report(self._trust.sign(PayloadType.REPORTED, codec.encode(reported)), terminal)
+
+    def event(
+        self, code: EventCode, detail: str, model: str | None = None, fields: Mapping[str, str] | None = None
+    ) -> Message:
+        """Return a signed event."""
+        self._events += 1
+        event = Event(self._device, self._boot, self._events, epoch_ms(), code, detail, model, dict(fields or {}))
+        payload = self._trust.sign(PayloadType.EVENT, codec.encode(event))
+        return Message(self._topics.up(self._device, Up.EVENT), payload, Priority.EVENT, _WEEK_S)
+
+    def window(self, closed: WindowClosed) -> Message:
+        """Return a signed window."""
+        self._windows += 1
+        window = Window(
+            device=self._device,
+            boot=self._boot,
+            number=self._windows,
+            model=closed.model,
+            version=closed.version,
+            digest=closed.digest,
+            started=closed.started,
+            ended=closed.ended,
+            counts=closed.counts,
+        )
+        payload = self._trust.sign(PayloadType.WINDOW, deflate(codec.encode(window)))
+        return Message(self._topics.up(self._device, Up.WINDOW), payload, Priority.WINDOW, _WEEK_S)
+
+    def next_health(self, model: str) -> int:
+        """Return the number of a model's next health message in this boot."""
+        self._healths[model] = self._healths.get(model, 0) + 1
+        return self._healths[model]
+
+    def health(self, health: Health) -> Message:
+        """Return a health message."""
+        topic = self._topics.health(self._device, health.model)
+        return Message(topic, codec.encode(health), Priority.HEALTH, _HEALTH_EXPIRY_S)
+
+
+def progress(update: Update, counts: tuple[int, int]) -> Progress | None:
+    """Return how far the update under way is; `None` in idle."""
+    if update.state is UpdateState.IDLE or update.target is None:
+        return None
+    return Progress(update.target.seq, update.state, max(1, update.trial), *counts)

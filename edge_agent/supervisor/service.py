@@ -1,0 +1,361 @@
+"""Keeps the wanted bundle set served: starts, watches, replaces and drains workers.
+
+House rules: the wanted set is state, and `tick` makes the world agree with it: no worker, or one with another set,
+means that a fresh one is started; when it serves, the one before drains. A trial worker of an update stands beside and
+takes the place of the serving one on `promote`. A worker that is silent, or stuck in one request, is killed; one that
+crashes is started again after a growing delay. What happened is returned as news; nothing here decides on updates.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge_agent.adapters.worker_process import WorkerGone, WorkerInput, WorkerProcess, WorkerSaid
+from edge_agent.contract.messages import Proof
+from edge_agent.contract.states import Reason
+from edge_agent.core.control import (
+    Beat,
+    Configure,
+    Drain,
+    Drained,
+    Load,
+    Loaded,
+    LoadFailed,
+    LoadModel,
+    Serve,
+    Serving,
+    WindowClosed,
+)
+from edge_agent.core.retry import Backoff, CrashLog
+
+_BACKOFF = Backoff(first_s=1.0, max_s=60.0)
+_DRAIN_S = 10.0
+_DRAIN_GRACE_S = 3.0
+
+
+class Phase(StrEnum):
+    """Where a worker is in its life; each phase but the last two has a deadline."""
+
+    LOADING = "loading"
+    READY = "ready"
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The trial worker has loaded and proven its set."""
+
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailed:
+    """The trial worker could not load or prove its set, crashed, or hung, before it served."""
+
+    reason: Reason
+    detail: str
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NowServing:
+    """A worker accepts in place of the one before; `trial` where it is the update's."""
+
+    trial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServingLost:
+    """The serving worker ended unexpectedly; `storm` where it does so again and again."""
+
+    reason: Reason
+    detail: str
+    storm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Guilty:
+    """A bundle of the wanted set does not load any more; the others are served without it."""
+
+    digest: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A beat of the serving worker, which is number `worker`."""
+
+    worker: int
+    beat: Beat
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window that a worker closed."""
+
+    closed: WindowClosed
+
+
+News = Proven | TrialFailed | NowServing | ServingLost | Guilty | Counted | Window
+Spawn = Callable[[int], WorkerProcess]
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A live worker; `deadline` is when its phase must have ended, or its next beat have come."""
+
+    process: WorkerProcess
+    load: Load
+    phase: Phase
+    deadline: float
+    killed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTimes:
+    """Patience in seconds: silence (or one request) of a serving worker, and loading."""
+
+    hang_s: float
+    load_timeout_s: float
+
+
+class Service:
+    """The workers of the device."""
+
+    def __init__(self, spawn: Spawn, times: ServiceTimes) -> None:
+        self._spawn = spawn
+        self._times = times
+        self._count = 0
+        self._wanted: Load | None = None
+        self._serving: _Worker | None = None
+        self._fresh: _Worker | None = None
+        self._trial: _Worker | None = None
+        self._draining: dict[int, _Worker] = {}
+        self._crashes = CrashLog()
+        self._retry_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the serving worker."""
+        return self._serving.process.pid if self._serving else None
+
+    @property
+    def serves_wanted(self) -> bool:
+        """Whether a worker serves the wanted set."""
+        return self._serving is not None and self._wanted is not None and _same(self._serving.load, self._wanted)
+
+    def want(self, load: Load) -> None:
+        """Set what shall be served; `tick` sees to it. Settings and thresholds alone are changed in place."""
+        before, self._wanted = self._wanted, load
+        if before is not None and not _same(before, load):
+            self._retry_at = 0.0
+            self._kill_fresh("another set is wanted")
+        for worker in (self._serving, self._fresh):
+            if worker is not None and _same(worker.load, load) and worker.load != load:
+                worker.load = load
+                worker.process.send(_configure(load))
+
+    def begin_trial(self, load: Load, now: float) -> tuple[News, ...]:
+        """Start a worker that loads and proves a set while the present one serves."""
+        self.abandon_trial()
+        try:
+            self._trial = self._start(load, now)
+        except OSError as error:
+            return (TrialFailed(Reason.OUT_OF_MEMORY, f"no worker can be started: {error}", None),)
+        return ()
+
+    def promote(self, now: float) -> None:
+        """Let the proven trial worker accept; `NowServing` follows."""
+        if self._trial is not None:
+            self._accept(self._trial, now)
+
+    def abandon_trial(self) -> None:
+        """End the trial worker, if there is one."""
+        if self._trial is not None:
+            self._trial.killed = "the trial was given up"
+            self._trial.process.kill()
+            self._draining[self._trial.process.number] = self._trial
+            self._trial = None
+
+    def drain_all(self, now: float) -> None:
+        """Let every worker finish and end; nothing is started any more."""
+        self._wanted = None
+        self.abandon_trial()
+        self._kill_fresh("the agent stops")
+        if self._serving is not None:
+            self._drain(self._serving, now)
+            self._serving = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no worker is left."""
+        return not self._draining and self._serving is None and self._fresh is None and self._trial is None
+
+    def tick(self, now: float) -> tuple[News, ...]:
+        """Kill what is overdue; start a worker where the wanted set is not served."""
+        for worker in self._all():
+            if now >= worker.deadline and not worker.killed:
+                worker.killed = _overdue(worker.phase, self._times)
+                worker.process.kill()
+        if self._wanted is None or self._fresh is not None or self.serves_wanted or now < self._retry_at:
+            return ()
+        try:
+            self._fresh = self._start(self._wanted, now)
+        except OSError as error:
+            return self._crashed(Reason.OUT_OF_MEMORY, f"no worker can be started: {error}", now)
+        return ()
+
+    def next_due(self) -> float | None:
+        """Return when `tick` has something to do."""
+        due = [worker.deadline for worker in self._all() if not worker.killed]
+        if self._wanted is not None and self._fresh is None and not self.serves_wanted:
+            due.append(self._retry_at)
+        return min(due, default=None)
+
+    def handle(self, event: WorkerInput, now: float) -> tuple[News, ...]:
+        """Take in what a worker said, or its end."""
+        worker = next((one for one in self._all() if one.process.number == event.worker), None)
+        if worker is None:
+            return ()
+        if isinstance(event, WorkerGone):
+            return self._gone(worker, event, now)
+        return self._said(worker, event, now)
+
+    def _said(self, worker: _Worker, event: WorkerSaid, now: float) -> tuple[News, ...]:
+        if worker.killed and not isinstance(event.answer, WindowClosed):
+            return ()
+        match event.answer:
+            case Loaded(proofs):
+                return self._loaded(worker, proofs, now)
+            case LoadFailed(digest, reason, detail):
+                return self._load_failed(worker, digest, reason, detail, now)
+            case Serving():
+                return self._now_serving(worker, now)
+            case Beat() as beat:
+                return self._beat(worker, beat, now)
+            case WindowClosed() as closed:
+                return (Window(closed),)
+            case Drained():
+                return ()
+
+    def _loaded(self, worker: _Worker, proofs: tuple[Proof, ...], now: float) -> tuple[News, ...]:
+        if worker is self._trial:
+            worker.phase, worker.deadline = Phase.READY, float("inf")
+            return (Proven(proofs),)
+        if worker is self._fresh:
+            self._accept(worker, now)
+        return ()
+
+    def _load_failed(self, worker: _Worker, digest: str, reason: Reason, detail: str, now: float) -> tuple[News, ...]:
+        worker.killed = detail
+        worker.process.kill()
+        self._draining[worker.process.number] = worker
+        if worker is self._trial:
+            self._trial = None
+            return (TrialFailed(reason, detail, digest),)
+        if worker is not self._fresh:
+            return ()
+        self._fresh = None
+        if any(model.digest == digest for model in worker.load.models):
+            return (Guilty(digest, f"{reason}: {detail}"),)
+        return self._crashed(reason, detail, now)
+
+    def _now_serving(self, worker: _Worker, now: float) -> tuple[News, ...]:
+        if worker is not self._trial and worker is not self._fresh:
+            return ()
+        trial = worker is self._trial
+        if trial:
+            self._trial = None
+            self._kill_fresh("the update's worker serves")
+        else:
+            self._fresh = None
+        before, self._serving = self._serving, worker
+        worker.phase, worker.deadline = Phase.SERVING, now + self._times.hang_s
+        if before is not None:
+            self._drain(before, now)
+        return (NowServing(trial),)
+
+    def _beat(self, worker: _Worker, beat: Beat, now: float) -> tuple[News, ...]:
+        if worker is not self._serving:
+            return ()
+        if beat.oldest_request_s > self._times.hang_s:
+            if not worker.killed:
+                worker.killed = f"one request has taken {beat.oldest_request_s:.0f} s"
+                worker.process.kill()
+            return ()
+        worker.deadline = now + self._times.hang_s
+        return (Counted(worker.process.number, beat),)
+
+    def _gone(self, worker: _Worker, event: WorkerGone, now: float) -> tuple[News, ...]:
+        reason, detail = (Reason.WORKER_HUNG, worker.killed) if worker.killed else (event.reason, event.detail)
+        if self._draining.pop(worker.process.number, None) is not None:
+            return ()
+        if worker is self._trial:
+            self._trial = None
+            return (TrialFailed(reason, detail, None),)
+        if worker is self._fresh:
+            self._fresh = None
+        else:
+            self._serving = None
+        return self._crashed(reason, detail, now)
+
+    def _crashed(self, reason: Reason, detail: str, now: float) -> tuple[News, ...]:
+        self._crashes = self._crashes.add(now)
+        if self._crashes.attempt > 0:  # the first restart is at once; chance keeps later ones of many devices apart
+            jitter = 0.5 + random.random() / 2  # noqa: S311 - decides nothing that needs to be secret
+            self._retry_at = now + _BACKOFF.delay_s(self._crashes.attempt - 1, jitter)
+        return (ServingLost(reason, detail, self._crashes.is_storm),)
+
+    def _start(self, load: Load, now: float) -> _Worker:
+        self._count += 1
+        process = self._spawn(self._count)
+        process.send(load)
+        return _Worker(process, load, Phase.LOADING, now + self._times.load_timeout_s)
+
+    def _accept(self, worker: _Worker, now: float) -> None:
+        worker.phase, worker.deadline = Phase.STARTING, now + self._times.hang_s
+        worker.process.send(Serve())
+
+    def _drain(self, worker: _Worker, now: float) -> None:
+        worker.phase, worker.deadline = Phase.DRAINING, now + _DRAIN_S + _DRAIN_GRACE_S
+        worker.process.send(Drain(_DRAIN_S))
+        self._draining[worker.process.number] = worker
+
+    def _kill_fresh(self, why: str) -> None:
+        if self._fresh is not None:
+            self._fresh.killed = why
+            self._fresh.process.kill()
+            self._draining[self._fresh.process.number] = self._fresh
+            self._fresh = None
+
+    def _all(self) -> tuple[_Worker, ...]:
+        live = (self._serving, self._fresh, self._trial)
+        return (*(worker for worker in live if worker is not None), *self._draining.values())
+
+
+def _same(a: Load, b: Load) -> bool:
+    """Whether the same bundles are loaded, whatever their settings and thresholds."""
+    return [(m.model, m.version, m.digest) for m in a.models] == [(m.model, m.version, m.digest) for m in b.models]
+
+
+def _configure(load: Load) -> Configure:
+    return Configure(load.settings, _thresholds(load.models))
+
+
+def _thresholds(models: tuple[LoadModel, ...]) -> dict[str, float]:
+    return {model.model: model.threshold for model in models if model.threshold is not None}
+
+
+def _overdue(phase: Phase, times: ServiceTimes) -> str:
+    match phase:
+        case Phase.LOADING:
+            return f"it did not load within {times.load_timeout_s:g} s"
+        case Phase.STARTING:
+            return f"it did not begin to serve within {times.hang_s:g} s"
+        case Phase.SERVING:
+            return f"it was silent for {times.hang_s:g} s"
+        case Phase.DRAINING | Phase.READY:
+            return "it did not end in time"

@@ -1,0 +1,124 @@
+"""Telemetry of the device: health at its interval, windows and events into the spool, batches onto the disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.adapters import system
+from edge_agent.adapters.spool import Message, Spool
+from edge_agent.contract.messages import Capabilities, Health
+from edge_agent.contract.states import EventCode
+from edge_agent.core.control import Beat, ModelBeat, WindowClosed
+from edge_agent.core.health_rules import Counters, HealthLedger
+from edge_agent.supervisor.reporter import Reporter, epoch_ms
+
+_FLUSH_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _DeviceFigures:
+    """What is of the device, and so the same in the health of each model."""
+
+    cpu_pct: float
+    mem_mb: float
+    temp_c: float
+    disk_free_mb: float
+    spool_n: int
+    uptime_s: float
+    agent: str
+
+
+class Telemetry:
+    """What the device tells besides its reports."""
+
+    def __init__(self, spool: Spool, reporter: Reporter, board: Callable[[], Capabilities], started: float) -> None:
+        self._spool = spool
+        self._reporter = reporter
+        self._board = board
+        self._started = started
+        self._ledger = HealthLedger()
+        self._cpu = system.CpuMeter()
+        self._health_at = started
+        self._flush_at = started + _FLUSH_S
+        self._dropped_said = 0
+
+    @property
+    def spooled(self) -> int:
+        """How many messages wait for the broker."""
+        return len(self._spool)
+
+    def tell(
+        self, code: EventCode, detail: str, model: str | None = None, fields: dict[str, str] | None = None
+    ) -> None:
+        """Spool a signed event."""
+        self._spool.put(self._reporter.event(code, detail, model, fields))
+
+    def window(self, closed: WindowClosed) -> None:
+        """Spool a signed window."""
+        self._spool.put(self._reporter.window(closed))
+
+    def counted(self, worker: int, beat: Beat) -> None:
+        """Take in a beat of the serving worker."""
+        self._ledger.count(worker, beat)
+
+    def tick(self, now: float, health_s: float) -> None:
+        """Spool health where it is due, and write what is in memory for long."""
+        if now >= self._health_at:
+            self._health_at = now + health_s
+            for message in self._healths(now):
+                self._spool.put(message)
+        if now >= self._flush_at:
+            self._flush_at = now + _FLUSH_S
+            self._spool.flush()
+            if self._spool.dropped > self._dropped_said:
+                lost = self._spool.dropped - self._dropped_said
+                self._dropped_said = self._spool.dropped
+                self.tell(EventCode.SPOOL_DROPPED, f"{lost} messages did not fit", None, {"n": str(lost)})
+
+    def hasten(self, now: float, health_s: float) -> None:
+        """The interval has changed: the next health is due within the new one."""
+        self._health_at = min(self._health_at, now + health_s)
+
+    def next_due(self) -> float:
+        """Return when `tick` has something to do."""
+        return min(self._health_at, self._flush_at)
+
+    def _healths(self, now: float) -> list[Message]:
+        figures = self._ledger.figures()
+        if not figures:
+            return []
+        board = self._board()
+        device = _DeviceFigures(
+            cpu_pct=self._cpu.percent(),
+            mem_mb=round(self._ledger.worker_memory_mb + system.resident_mb(), 1),
+            temp_c=system.temperature_c(),
+            disk_free_mb=round(board.disk_free_mb, 1),
+            spool_n=len(self._spool),
+            uptime_s=round(now - self._started, 1),
+            agent=board.agent,
+        )
+        return [self._reporter.health(self._health(beat, sums, device)) for beat, sums in figures]
+
+    def _health(self, beat: ModelBeat, sums: Counters, device: "_DeviceFigures") -> Health:
+        return Health(
+            ts=epoch_ms(),
+            seq=self._reporter.next_health(beat.model),
+            model=beat.model,
+            version=beat.version,
+            infer_n=sums.infer_n,
+            err_n=sums.err_n,
+            rejected_n=sums.rejected_n,
+            infer_ms_p50=beat.infer_ms_p50,
+            infer_ms_p95=beat.infer_ms_p95,
+            infer_ms_p99=beat.infer_ms_p99,
+            conf_mean=beat.conf_mean,
+            drift_psi_max=beat.drift_psi_max,
+            missing_ratio=beat.missing_ratio,
+            out_of_range_ratio=beat.out_of_range_ratio,
+            cpu_pct=device.cpu_pct,
+            mem_mb=device.mem_mb,
+            temp_c=device.temp_c,
+            disk_free_mb=device.disk_free_mb,
+            spool_n=device.spool_n,
+            uptime_s=device.uptime_s,
+            agent=device.agent,
+        )

@@ -1,0 +1,365 @@
+"""Runs the update machine: each transition is journalled with its report, then the work that the state owes is begun.
+
+House rules: `_move` is the only place that changes the update; it writes first and acts second. Every effect may be
+begun again after a restart. Inputs that do not fit the present state are late answers, and are passed over.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.adapters.artifacts import ChunkStore
+from edge_agent.adapters.journal import Journal
+from edge_agent.adapters.slots import Slots
+from edge_agent.adapters.trust import DistrustedError, Trust
+from edge_agent.contract.artifacts import sha256
+from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, Running
+from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
+from edge_agent.core.control import Beat, Load, LoadModel
+from edge_agent.core.offer_rules import Offer, judge_document, judge_offer
+from edge_agent.core.soak_rules import Healthy, judge_soak
+from edge_agent.core.update_machine import (
+    MAX_TRIALS,
+    SUPERSEDABLE,
+    Effect,
+    Move,
+    Update,
+    Verdict,
+    advance,
+    begin,
+    digests,
+    offer,
+    owed,
+    report,
+    running,
+    served,
+    wake,
+)
+from edge_agent.supervisor import disk as disk_room
+from edge_agent.supervisor import service as service_room
+from edge_agent.supervisor.fetching import Fetched, Fetcher
+from edge_agent.supervisor.reporter import Reporter, epoch_ms
+
+_log = logging.getLogger(__name__)
+# A download that is tried again soon finds its chunks here.
+_KEEP_CHUNKS = frozenset({Reason.FETCH_TIMEOUT, Reason.SUPERSEDED, Reason.INTERRUPTED})
+_EVENTS = {
+    Result.SUCCEEDED: EventCode.UPDATE_SUCCEEDED,
+    Result.FAILED: EventCode.UPDATE_FAILED,
+    Result.REFUSED: EventCode.UPDATE_REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateParts:
+    """What the updates act on."""
+
+    journal: Journal
+    trust: Trust
+    chunks: ChunkStore
+    slots: Slots
+    disk: disk_room.Disk
+    fetcher: Fetcher
+    service: service_room.Service
+    reporter: Reporter
+    board: Callable[[], Capabilities]
+    tell: Callable[[EventCode, str, str | None, dict[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """The few values of the configuration that updates need."""
+
+    device: str
+    worker_memory_mb: float
+    beat_s: float
+    restore_timeout_s: float
+
+
+class Updates:
+    """The update of this device."""
+
+    def __init__(self, parts: UpdateParts, settings: UpdateSettings, update: Update) -> None:
+        self._parts = parts
+        self._settings = settings
+        self.update = update
+        self.disabled: frozenset[str] = frozenset()
+        self._since = 0.0
+        self._beat: Beat | None = None
+        self._distrusted = ""
+        self.last_report = b""
+
+    @property
+    def settings(self) -> AgentSettings:
+        """How often to report, as the served set says."""
+        now_served = served(self.update)
+        return AgentSettings() if now_served is None else now_served.settings
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """What serves, as it is reported."""
+        return running(self.update, self.disabled)
+
+    def start(self, now: float) -> None:
+        """Continue after a restart: see what it makes of the update, serve, report, and do what is owed."""
+        self._serve()
+        self._commit(wake(self.update), now)
+        if self.update.state is UpdateState.IDLE:
+            self._begin(now)
+
+    def desired_arrived(self, data: bytes, now: float) -> None:
+        """Take in the desired document: verify, judge, and begin, or let it wait."""
+        try:
+            desired = self._parts.trust.verify_desired(data)
+        except DistrustedError as error:
+            self._distrust(data, error.reason, error.detail)
+            return
+        if desired.seq == self.update.highest_seq:
+            return  # the retained document again
+        verdict = judge_document(desired, self._settings.device, self.update.highest_seq, self.update.failed)
+        if verdict is not None:
+            self._distrust(data, verdict.reason, verdict.detail)
+            return
+        self.update = offer(self.update, desired)
+        if self.update.state in SUPERSEDABLE:
+            detail = f"document {desired.seq} came while {self.update.state}"
+            self._fail(Verdict(Result.FAILED, Reason.SUPERSEDED, detail), now)
+        elif self.update.state is UpdateState.IDLE:
+            self._begin(now)
+        else:
+            self._parts.journal.save(self.update)
+
+    def tick(self, now: float) -> None:
+        """Look at what is due: the fetch, the soak, the restored set."""
+        match self.update.state:
+            case UpdateState.FETCHING:
+                self._fetch_on(now)
+            case UpdateState.SOAKING:
+                self._judge_soak(now)
+            case UpdateState.RESTORING:
+                late = now - self._since >= self._settings.restore_timeout_s
+                if self._parts.service.serves_wanted or late:
+                    self._move(Move.RESTORED, now)
+            case _:
+                pass
+
+    def next_due(self, now: float) -> float | None:
+        """Return when `tick` has something to do."""
+        match self.update:
+            case Update(state=UpdateState.FETCHING):
+                return self._parts.fetcher.next_due(now)
+            case Update(state=UpdateState.SOAKING, target=Desired(soak=soak)):
+                edges = (self._since + soak.min_s, self._since + soak.max_s)
+                return next((edge for edge in edges if edge > now), now + self._settings.beat_s)
+            case Update(state=UpdateState.RESTORING):
+                return self._since + self._settings.restore_timeout_s
+            case _:
+                return None
+
+    def disk_done(self, result: disk_room.Staged | disk_room.DiskFailed, now: float) -> None:
+        """The disk has staged the set, or could not, or could not store a chunk."""
+        target = self.update.target
+        state = self.update.state
+        match result:
+            case disk_room.Staged(seq) if state is UpdateState.VERIFYING and target and seq == target.seq:
+                self._move(Move.VERIFIED, now)
+            case disk_room.DiskFailed(seq, reason, detail, model):
+                of_fetch = seq == 0 and state is UpdateState.FETCHING
+                of_stage = state is UpdateState.VERIFYING and target is not None and seq == target.seq
+                if of_fetch or of_stage:
+                    self._fail(Verdict(Result.FAILED, reason, detail, model), now)
+            case _:
+                pass
+
+    def news(self, item: service_room.News, now: float) -> None:
+        """Take in what the workers did."""
+        match item, self.update.state:
+            case service_room.Proven(proofs), UpdateState.PROVING:
+                self._move(Move.PROVED, now, advance(self.update, Move.PROVED, proofs=proofs))
+            case service_room.TrialFailed(reason, detail, digest), UpdateState.PROVING | UpdateState.SWITCHING:
+                self._fail(Verdict(Result.FAILED, reason, detail, self._model_of(digest)), now)
+            case service_room.NowServing(trial=True), UpdateState.SWITCHING:
+                self._move(Move.SWITCHED, now)
+            case service_room.ServingLost(reason, detail), UpdateState.SOAKING:
+                self._fail(Verdict(Result.FAILED, reason, detail), now)
+            case service_room.Counted(beat=beat), UpdateState.SOAKING:
+                self._beat = beat
+            case service_room.Guilty(digest, detail), _:
+                self._disable(digest, detail, now)
+            case _:
+                pass
+        self.tick(now)
+
+    def refresh_report(self) -> None:
+        """Report again without a transition: progress or what runs has changed."""
+        made = self._parts.reporter.report(self.update, self.disabled, self._parts.fetcher.counts, terminal=False)
+        self._parts.journal.queue_report(made)
+        self.last_report = made.body
+
+    def _begin(self, now: float) -> None:
+        """Judge the waiting document and begin with it."""
+        waiting = self.update.waiting
+        if waiting is None:
+            return
+        board = self._parts.board()
+        move, verdict = judge_offer(
+            Offer(
+                desired=waiting,
+                device=self._settings.device,
+                capabilities=board,
+                worker_memory_mb=self._settings.worker_memory_mb,
+                good=self.update.good,
+                failed=self.update.failed,
+                staged=self._parts.slots.digests(),
+            )
+        )
+        if move is Move.ACCEPT:
+            names = ", ".join(f"{bundle.model} {bundle.version}" for bundle in waiting.bundles) or "no models"
+            self._parts.tell(EventCode.UPDATE_STARTED, f"document {waiting.seq}: {names}", None, {})
+        self._move(move, now, begin(self.update, move, verdict))
+
+    def _move(self, move: Move, now: float, moved: Update | None = None) -> None:
+        """Make a move: journal and report in one transaction, then begin what the new state owes."""
+        new = advance(self.update, move) if moved is None else moved
+        _log.info("update_moved move=%s state=%s seq=%s", move, new.state, new.target.seq if new.target else "-")
+        self._commit(new, now)
+
+    def _commit(self, new: Update, now: float) -> None:
+        made = self._parts.reporter.report(
+            new, self.disabled, self._parts.fetcher.counts, terminal=new.outcome != self.update.outcome
+        )
+        self._parts.journal.save(new, made)
+        self.last_report = made.body
+        self.update = new
+        self._since = now
+        effect = owed(new)
+        if effect is not None:
+            self._run(effect, now)
+
+    def _fail(self, verdict: Verdict, now: float) -> None:
+        self._move(Move.FAIL, now, advance(self.update, Move.FAIL, verdict=verdict))
+
+    def _run(self, effect: Effect, now: float) -> None:
+        """Begin the effect; each ends in a later input, or in a move at once."""
+        target = self.update.target
+        if target is None:
+            raise AssertionError(f"{self.update.state} without a target")
+        match effect:
+            case Effect.FETCH:
+                missing = tuple(bundle for bundle in target.bundles if not self._parts.slots.has(bundle.digest))
+                self._parts.fetcher.begin(missing, now)
+                self._fetch_on(now)
+            case Effect.VERIFY:
+                self._parts.disk.stage(target.seq, target.bundles, digests(self.update.good))
+            case Effect.TRY:
+                self._try(now)
+            case Effect.PROVE:
+                prove = tuple(sorted(digests(target) - digests(self.update.good)))
+                for item in self._parts.service.begin_trial(self._load(target, prove), now):
+                    self.news(item, now)
+            case Effect.SWITCH:
+                self._parts.service.promote(now)
+            case Effect.SOAK:
+                self._beat = None
+                self._serve()
+            case Effect.COMMIT:
+                self._move(Move.COMMITTED, now)
+            case Effect.RESTORE:
+                self._parts.fetcher.end()
+                self._parts.service.abandon_trial()
+                self._serve()
+                self.tick(now)
+            case Effect.REPORT:
+                self._report(now)
+
+    def _try(self, now: float) -> None:
+        if self.update.trial >= MAX_TRIALS:
+            detail = f"all of {MAX_TRIALS} trials were cut off"
+            self._fail(Verdict(Result.FAILED, Reason.INTERRUPTED, detail), now)
+        else:
+            self._move(Move.TRY, now)
+
+    def _fetch_on(self, now: float) -> None:
+        match self._parts.fetcher.tick(now):
+            case Fetched():
+                self._move(Move.FETCHED, now)
+            case Verdict() as verdict:
+                self._fail(verdict, now)
+            case None:
+                pass
+
+    def _judge_soak(self, now: float) -> None:
+        target = self.update.target
+        if target is None or (self._beat is None and target.bundles and now - self._since < target.soak.max_s):
+            return
+        new = {bundle.model for bundle in target.bundles if bundle.digest not in digests(self.update.good)}
+        beats = () if self._beat is None else tuple(beat for beat in self._beat.models if beat.model in new)
+        match judge_soak(target.soak, now - self._since, beats):
+            case Healthy():
+                self._move(Move.HEALTHY, now)
+            case Verdict() as verdict:
+                self._fail(verdict, now)
+            case None:
+                pass
+
+    def _report(self, now: float) -> None:
+        """End the update: outcome, event, what may be thrown away; then begin with what waits."""
+        self._serve()
+        done = report(self.update, epoch_ms())
+        outcome = done.outcome
+        if outcome is None:
+            raise AssertionError("a report without an outcome")
+        self.disabled &= digests(done.good)
+        self._commit(done, now)
+        fields = {"reason": str(outcome.reason), "desired_seq": str(outcome.desired_seq)}
+        self._parts.tell(_EVENTS[outcome.result], outcome.detail, outcome.model, fields)
+        level = logging.INFO if outcome.result is Result.SUCCEEDED else logging.WARNING
+        _log.log(level, "update_ended result=%s reason=%s detail=%r", outcome.result, outcome.reason, outcome.detail)
+        self._parts.slots.keep_only(digests(done.good))
+        if outcome.reason not in _KEEP_CHUNKS:
+            self._parts.chunks.keep_only(())
+        self._begin(now)
+
+    def _serve(self) -> None:
+        """Let the service serve what this state serves."""
+        now_served = served(self.update)
+        load = Load((), (), AgentSettings(), self._settings.device, self._settings.beat_s)
+        self._parts.service.want(load if now_served is None else self._load(now_served, ()))
+
+    def _load(self, desired: Desired, prove: tuple[str, ...]) -> Load:
+        models = tuple(
+            LoadModel(
+                model=bundle.model,
+                version=bundle.version,
+                variant=bundle.variant,
+                digest=bundle.digest,
+                path=str(self._parts.slots.path(bundle.digest)),
+                threshold=bundle.threshold,
+            )
+            for bundle in desired.bundles
+            if bundle.digest not in self.disabled
+        )
+        return Load(models, prove, desired.settings, self._settings.device, self._settings.beat_s)
+
+    def _disable(self, digest: str, detail: str, now: float) -> None:
+        """A committed bundle does not load any more: serve the others, and say so."""
+        self.disabled |= {digest}
+        _log.error("model_disabled digest=%s detail=%r", digest[:12], detail)
+        self._parts.tell(EventCode.MODEL_DISABLED, detail, self._model_of(digest), {"digest": digest})
+        self._serve()
+        self.refresh_report()
+        self.tick(now)
+
+    def _model_of(self, digest: str | None) -> str | None:
+        """Return the name of the model of a digest in the target or the good set."""
+        sets = (self.update.target, self.update.good)
+        bundles = (bundle for desired in sets if desired is not None for bundle in desired.bundles)
+        return next((bundle.model for bundle in bundles if bundle.digest == digest), None)
+
+    def _distrust(self, data: bytes, reason: Reason, detail: str) -> None:
+        """Say once that these bytes are not acted upon; what runs goes on."""
+        digest = sha256(data)
+        if digest != self._distrusted:
+            self._distrusted = digest
+            _log.warning("desired_refused reason=%s detail=%r", reason, detail)
+            self._parts.tell(EventCode.UPDATE_REFUSED, detail, None, {"reason": str(reason)})
