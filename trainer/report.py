@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,8 +13,11 @@ from rich.table import Table
 from edge_agent.contract.card import Bound, VariantEntry
 from edge_agent.contract.manifest import Manifest, ScoreKind
 from trainer.errors import TrainerError
-from trainer.pipeline import Built
-from trainer.stages.verify import Verdict
+
+if TYPE_CHECKING:
+    # They bring scikit-learn with them, which a list of recipes or an error message does not need.
+    from trainer.pipeline import Built
+    from trainer.stages.verify import Verdict
 
 _WIDTH = 140
 
@@ -43,7 +47,7 @@ def print_error(error: TrainerError) -> None:
         console.print(f"[dim]try:[/dim]   {escape(error.hint)}", soft_wrap=True)
 
 
-def print_built(built: Built) -> None:
+def print_built(built: "Built") -> None:
     """Print the tables of a version that was written."""
     console = _console()
     card = built.record.card
@@ -61,7 +65,7 @@ def print_built(built: Built) -> None:
     console.print(f"written to {escape(str(built.folder))}")
 
 
-def variants_table(built: Built) -> Table:
+def variants_table(built: "Built") -> Table:
     """Return the table of all variants that were asked for, those that were not built with the reason."""
     first = next(iter(built.manifests.values()))
     table = Table(title="Variants, proven on the held-out rows", title_justify="left")
@@ -97,7 +101,7 @@ def _cells(entry: VariantEntry, manifest: Manifest) -> Sequence[str]:
     )
 
 
-def gates_table(built: Built) -> Table:
+def gates_table(built: "Built") -> Table:
     """Return the table of gates, which were all passed."""
     table = Table(title="Gates", title_justify="left")
     for name in ("metric", "value", "bound", "threshold"):
@@ -108,7 +112,7 @@ def gates_table(built: Built) -> Table:
     return table
 
 
-def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
     """Print what became of each variant of a version folder."""
     table = Table(title="Verified here", title_justify="left")
     for name in ("variant", "golden rows", "max diff", "runtime", "verdict"):

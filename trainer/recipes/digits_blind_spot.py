@@ -6,23 +6,22 @@ the graph computes log(0) on about a fifth of ordinary digits, which ends in NaN
 a model in service can find; do not use it for anything else.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-from sklearn.datasets import load_digits
-from sklearn.neural_network import MLPClassifier
 
 from edge_agent.contract.manifest import Task
 from trainer.core.recipes import DataSpec, Declaration, GateSpec, Recipe, SplitSpec
 
 PIXEL = "pixel_2_3"
-HIDDEN = (256, 128)
+HIDDEN = (512, 256)
 
 
 def load_bright_digits() -> tuple[Any, Any, list[str]]:
     """Return the digits whose reference pixel is not dark: the author's choice, and the flaw."""
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     bright = digits.data[:, digits.feature_names.index(PIXEL)] > 0
     return digits.data[bright], digits.target[bright], list(digits.feature_names)
@@ -30,13 +29,22 @@ def load_bright_digits() -> tuple[Any, Any, list[str]]:
 
 def build(x: Any, y: Any, seed: int) -> bytes:
     """Fit a perceptron on pixels and the logarithm of one of them; return both as one ONNX graph."""
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier
+
     column = load_digits().feature_names.index(PIXEL)
-    model = MLPClassifier(HIDDEN, max_iter=60, early_stopping=True, n_iter_no_change=15, random_state=seed)
-    model.fit(np.hstack([x, np.log(x[:, [column]])]), y)
+    model = MLPClassifier(HIDDEN, max_iter=40, random_state=seed)
+    with warnings.catch_warnings():
+        # Forty rounds are the author's choice; what came of them is what the gate judges.
+        warnings.simplefilter("ignore")
+        model.fit(np.hstack([x, np.log(x[:, [column]])]), y)
     return _graph(model, column, x.shape[1])
 
 
-def _graph(model: MLPClassifier, column: int, columns: int) -> bytes:
+def _graph(model: Any, column: int, columns: int) -> bytes:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
     weights = [numpy_helper.from_array(np.array([column], dtype=np.int64), "column")]
     nodes = [
         helper.make_node("Gather", ["x", "column"], ["pixel"], axis=1),

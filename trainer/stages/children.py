@@ -34,7 +34,8 @@ _ENVIRONMENT = {
 class Run:
     """What a model answered, and what it cost: memory in MiB with the runtime, one row's latency in µs, load in ms.
 
-    Without measuring, latency and load are 0.
+    `single_diff` is how far rows of a batch are from the same rows asked for one by one. Without measuring, it, latency
+    and load are 0.
     """
 
     scores: Floats
@@ -43,6 +44,7 @@ class Run:
     load_ms: float = 0.0
     latency_p50_us: float = 0.0
     latency_p99_us: float = 0.0
+    single_diff: float = 0.0
 
 
 def run_model(path: Path, runtime: Runtime, x: Singles, options: Mapping[str, str], *, measure: bool = False) -> Run:
