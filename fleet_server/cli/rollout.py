@@ -90,7 +90,7 @@ def start(
     group
         The group of devices.
     phase
-        How far each phase goes, as a percentage of the group or a count; repeat it for each phase.
+        How far a phase goes: a percentage of the group, or a count. Repeat it for each phase.
     max_failures
         How many devices may fail before the rollout halts and its devices return to what they ran.
     phase_soak
@@ -104,7 +104,7 @@ def start(
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
-    body: dict[str, Any] = {
+    body = {
         "model": model,
         "version": version,
         "group": group,
@@ -112,17 +112,25 @@ def start(
         "max_failures": max_failures,
         "phase_soak_s": phase_soak,
         "phase_timeout_s": phase_timeout,
-        "dry_run": dry_run,
+        **({} if soak is None else {"soak": parse_soak(soak)}),
     }
-    if soak is not None:
-        body["soak"] = parse_soak(soak)
+    return _plan(body, output) if dry_run else _start(body, output, watch=watch)
+
+
+def _plan(body: dict[str, Any], output: str) -> int:
     with connect() as client:
-        made = client.post("/rollouts", body)
-        if dry_run:
-            empty = f"The group {group} has no devices: edgeloop group show {group}"
-            plan = made if output == "json" else made["devices"]
-            print_json(plan) if output == "json" else print_rows(plan, _PLAN, output, empty=empty)
-            return Exit.DONE
+        made = client.post("/rollouts", {**body, "dry_run": True})
+    if output == "json":
+        print_json(made)
+    else:
+        empty = f"The group {body['group']} has no devices: edgeloop group show {body['group']}"
+        print_rows(made["devices"], _PLAN, output, empty=empty)
+    return Exit.DONE
+
+
+def _start(body: dict[str, Any], output: str, *, watch: bool) -> int:
+    with connect() as client:
+        made = client.post("/rollouts", {**body, "dry_run": False})
         if watch:
             return watch_rollout(client, made["id"], None, output)
     _print(made, output)

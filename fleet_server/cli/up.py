@@ -38,16 +38,9 @@ def up(
     broker_port
         The port of a managed broker; 0 is any free one.
     """
-    try:
-        from fleet_server.app import serve
-        from fleet_server.config import ServerConfig, default_data_dir
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f"the server cannot start: {error.name} is not installed",
-            "the base installation is the device's agent alone",
-            "pip install 'edgeloop[server]'",
-            Exit.CONFIGURATION,
-        ) from error
+    from fleet_server.app import serve
+    from fleet_server.config import ServerConfig, default_data_dir
+
     try:
         config = ServerConfig(
             data_dir=data_dir or default_data_dir(),

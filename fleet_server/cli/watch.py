@@ -1,8 +1,9 @@
 """A rollout followed live on the terminal, until it ends or cannot be told."""
 
-import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fleet_server.cli.client import FleetClient
@@ -35,19 +36,42 @@ def judge_end(rollout: dict[str, Any]) -> Exit | None:
 
 def watch_rollout(client: FleetClient, rollout: str, timeout_s: float | None, output: str) -> int:
     """Show a rollout until it ends; `timeout_s` seconds at most."""
-    from rich.live import Live
-
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    found = client.get(f"/rollouts/{rollout}")
-    console = stderr_console()
-    with Live(_view(found), console=console, auto_refresh=False, transient=output == "json") as live:
-        while (end := judge_end(found)) is None and (deadline is None or time.monotonic() < deadline):
-            threading.Event().wait(POLL_S)
+    with _showing() as update:
+        while True:
             found = client.get(f"/rollouts/{rollout}")
-            live.update(_view(found), refresh=True)
+            update(found)
+            end = judge_end(found)
+            if end is not None or (deadline is not None and time.monotonic() >= deadline):
+                break
+            threading.Event().wait(POLL_S)
     if output == "json":
         print_json(found)
     return _conclude(found, end)
+
+
+@contextmanager
+def _showing() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield what shows a rollout as it is now: drawn in place on a terminal, a line for each change elsewhere."""
+    from rich.live import Live
+
+    console = stderr_console()
+    if not console.is_terminal:
+        told: dict[str, str] = {}
+        yield lambda found: _tell_changes(found, told)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda found: live.update(_view(found), refresh=True)
+
+
+def _tell_changes(found: dict[str, Any], told: dict[str, str]) -> None:
+    for phase in found["phases"]:
+        for device in phase["devices"]:
+            why = " · ".join(str(device[key]) for key in ("reason", "detail") if device.get(key))
+            line = f"phase {phase['index'] + 1}  {device['device']}  {device['state']}  {why}".rstrip()
+            if told.get(device["device"]) != line:
+                told[device["device"]] = line
+                say(line)
 
 
 def _conclude(found: dict[str, Any], end: Exit | None) -> int:
@@ -63,7 +87,6 @@ def _conclude(found: dict[str, Any], end: Exit | None) -> int:
         case _:
             say(f"{name} is {found['state']} and not at its end. Go on: edgeloop rollout watch {found['id']}")
             return Exit.INCONCLUSIVE
-    sys.stderr.flush()
     return end
 
 
@@ -73,6 +96,7 @@ def _sum(found: dict[str, Any], key: str) -> int:
 
 def _view(found: dict[str, Any]) -> "RenderableType":
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
     head = Text.assemble(
@@ -80,25 +104,19 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     )
     if found.get("reason"):
         head.append(f"  {clean(str(found['reason']))}")
-    return Group(head, *(_phase(phase) for phase in found["phases"]))
-
-
-def _phase(phase: dict[str, Any]) -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
-
     grid = Table.grid(padding=(0, 2))
     for _ in range(4):
         grid.add_column(overflow="fold")
-    total = int(phase["total"])
-    share = phase["succeeded"] / total if total else 1.0
-    grid.add_row(
-        Text(f"phase {phase['index'] + 1}", style="bold"),
-        Text(bar(share), style=STYLES.get(phase["state"], "")),
-        Text(f"{phase['succeeded']}/{total}"),
-        styled(phase["state"]),
-    )
-    for device in phase["devices"]:
-        why = " · ".join(clean(str(device[key])) for key in ("reason", "detail") if device.get(key))
-        grid.add_row("", f"{device['device']}  {show(device.get('variant'))}", styled(device["state"]), Text(why))
-    return grid
+    for phase in found["phases"]:
+        total = int(phase["total"])
+        grid.add_row(
+            Text(f"phase {phase['index'] + 1}", style="bold"),
+            Text(bar(phase["succeeded"] / total if total else 1.0), style=STYLES.get(phase["state"], "")),
+            styled(phase["state"]),
+            Text(f"{phase['succeeded']} of {total}"),
+        )
+        for device in phase["devices"]:
+            why = " · ".join(clean(str(device[key])) for key in ("reason", "detail") if device.get(key))
+            name = Text(f"  {device['device']}")
+            grid.add_row(name, Text(show(device.get("variant"))), styled(device["state"]), Text(why))
+    return Group(head, grid)

@@ -163,7 +163,7 @@ def rollout(identity: str, state: str, reason: str, states: tuple[str, ...], num
         {
             "device": board[0],
             "variant": None if now == "skipped" else board[2],
-            "from_version": number - 1,
+            "from_version": number - 1 or None,
             "state": now,
             "reason": _reason(now),
             "detail": "3 of 20 rows answered NaN" if now in ("failed", "returned") else "",
