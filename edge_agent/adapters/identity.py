@@ -22,7 +22,7 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identity; `seed` is the secret of the device's Ed25519 key, `server_key` the pinned public one; both in hex."""
+    """The identity; `seed` is the secret of the device's Ed25519 key, `server_key` the pinned public one; in hex."""
 
     device: str
     seed: str = field(repr=False)

@@ -153,10 +153,17 @@ class FakeServer:
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"server-{self.device}", protocol=mqtt.MQTTv5)
         self._client.on_message = self._take
         self._client.on_connect = lambda client, *_: client.subscribe(TOPICS.ingest(), qos=1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_disconnect = lambda *_: self._subscribed.clear()
+        self._subscribed = threading.Event()
 
     def start(self) -> None:
         self._client.connect("127.0.0.1", self.port, clean_start=True)
         self._client.loop_start()
+
+    def wait_connected(self) -> None:
+        """Wait until all that devices write arrives here."""
+        assert self._subscribed.wait(30)
 
     def stop(self) -> None:
         self._client.disconnect()
@@ -198,9 +205,11 @@ class FakeServer:
         return self.outcomes(seq)[0]
 
     def _take(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        kind = TOPICS.parse_up(message.topic).kind
+        parsed = TOPICS.parse_up(message.topic)
+        if parsed.device != self.device:
+            return
         with self._changed:
-            match kind:
+            match parsed.kind:
                 case Up.REPORTED:
                     self.reports.append(codec.decode(Reported, self._open(message.payload, PayloadType.REPORTED)))
                 case Up.EVENT:
