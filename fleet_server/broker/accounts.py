@@ -130,8 +130,6 @@ def render_access(topics: Topics, cohorts: Mapping[str, str]) -> str:
         f"pattern write {root}/d/%u/up/#",
         f"pattern write {root}/d/%u/rsp/#",
         f"pattern read {root}/d/%u/dn/#",
-        f"pattern read {root}/trust/+",
-        f"pattern read {topics.server_status()}",
         "",
         f"user {SERVER_USER}",
         f"topic readwrite {root}/#",
@@ -141,8 +139,15 @@ def render_access(topics: Topics, cohorts: Mapping[str, str]) -> str:
         f"topic deny {root}/d/{DASHBOARD_USER}/#",
         f"topic read {root}/d/+/up/health/+",
         f"topic read {root}/d/+/up/status",
+        f"topic read {topics.server_status()}",
         "topic read $SYS/#",
     ]
     for device, cohort in sorted(cohorts.items()):
-        lines += ["", f"user {check_device_id(device)}", f"topic read {root}/c/{check_name(cohort)}/+"]
+        lines += [
+            "",
+            f"user {check_device_id(device)}",
+            f"topic read {root}/c/{check_name(cohort)}/+",
+            f"topic read {root}/trust/+",
+            f"topic read {topics.server_status()}",
+        ]
     return "\n".join(lines) + "\n"

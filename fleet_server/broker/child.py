@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 _RESTART_FIRST_S = 0.2
 _RESTART_MAX_S = 30.0
 _STEADY_S = 60.0
-_POLL_S = 0.1
+_POLL_S = 0.05
+_HOPELESS = 2
 _TERM_TIMEOUT_S = 5.0
 _MAX_LOG_BYTES = 10 * 2**20
 
@@ -48,6 +49,7 @@ class Child:
         self._log_path = log_path
         self._stopping = threading.Event()
         self._listening = threading.Event()
+        self._known = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._restarts = 0
@@ -67,7 +69,8 @@ class Child:
         """Start the child and wait until it listens.
 
         Raises:
-            ChildFailedError: it did not within `timeout_s` seconds and is stopped, or the port is taken.
+            ChildFailedError: it ended twice or does not listen within `timeout_s` seconds, and is stopped; or the port is
+                taken.
         """
         if _answers(self._host, self._port):
             raise ChildFailedError(
@@ -76,7 +79,8 @@ class Child:
         self._stopping.clear()
         self._thread = threading.Thread(target=self._watch, name=f"child-{Path(self._command[0]).name}", daemon=True)
         self._thread.start()
-        if not self._listening.wait(timeout_s):
+        self._known.wait(timeout_s)
+        if not self._listening.is_set():
             self.stop()
             raise ChildFailedError(f"{self._command[0]} does not listen on port {self._port}: {self.log_tail()}")
 
@@ -88,6 +92,7 @@ class Child:
             thread.join(2 * _TERM_TIMEOUT_S + 1)
         self._thread = None
         self._listening.clear()
+        self._known.clear()
 
     def signal(self, number: int) -> bool:
         """Send a signal to the child; False where it does not run at the moment."""
@@ -114,6 +119,8 @@ class Child:
             steady = time.monotonic() - began >= _STEADY_S
             pause_s = _RESTART_FIRST_S if steady else min(_RESTART_MAX_S, pause_s * 2)
             self._restarts += 1
+            if self._restarts >= _HOPELESS and not self._listening.is_set():
+                self._known.set()
             log.error("broker_ended", command=self._command[0], restart_in_s=pause_s, log=self.log_tail())
             self._stopping.wait(pause_s)
 
@@ -134,6 +141,7 @@ class Child:
             while process.poll() is None and not self._stopping.wait(_POLL_S):
                 if not self._listening.is_set() and _answers(self._host, self._port):
                     self._listening.set()
+                    self._known.set()
         finally:
             _end(process)
 

@@ -25,7 +25,7 @@ _LIMITS = """\
 max_queued_messages 100000
 max_queued_bytes 268435456
 max_inflight_messages 200
-message_size_limit 1048576
+max_packet_size 1048576
 persistent_client_expiration 30d
 set_tcp_nodelay true
 allow_zero_length_clientid false
@@ -161,6 +161,7 @@ class Mosquitto:
             "log_type error",
             "log_type warning",
             "log_type notice",
+            "log_type information",  # says when files were read again
             "log_timestamp_format %Y-%m-%dT%H:%M:%S",
             # As root it would become the user "mosquitto", who cannot read these files.
             f"user {pwd.getpwuid(os.geteuid()).pw_name}",

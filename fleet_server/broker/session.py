@@ -146,6 +146,8 @@ class Session:
         client.disconnect()
         thread.join(_STOP_TIMEOUT_S)
         self._connected.clear()
+        # paho closes its wake-up sockets when it is collected: leave no circle that would delay it.
+        client.on_connect = client.on_disconnect = client.on_message = None
         self._client = self._thread = None
 
     def publish(
