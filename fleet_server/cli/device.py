@@ -63,18 +63,18 @@ _TOKENS = (
 
 
 @app.command(name="list")
-def list_devices(*, group: str | None = None, query: str | None = None, output: Output = "table") -> None:
+def list_devices(*, group: str | None = None, find: str | None = None, output: Output = "table") -> None:
     """List devices.
 
     Parameters
     ----------
     group
         Only those of a group.
-    query
-        Only those that a label query matches, such as "site=north,profile!=pi4".
+    find
+        Only those whose id or profile contains this.
     """
     with connect() as client:
-        rows = client.pages("/devices", group=group, q=query)
+        rows = client.pages("/devices", group=group, q=find)
     empty = "No devices. Make an enrolment token: edgeloop device token"
     print_rows(rows, _DEVICES, output, empty=empty)
 

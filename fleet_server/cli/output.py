@@ -34,6 +34,9 @@ STYLES = {
     "halted": "red",
     "failed": "red",
     "lost": "red",
+    "drift": "red",
+    "watch": "yellow",
+    "ok": "green",
     "aborted": "magenta",
     "cancelled": "magenta",
 }

@@ -19,11 +19,12 @@ _LISTS = {
 def explain_problem(status: int, path: str, body: Any) -> CommandError:
     """Return the error for a refused call; the server's own hint goes before ours."""
     problem = body if isinstance(body, Mapping) else {}
-    what = str(problem.get("title") or f"the server answered {status}")
-    why = str(problem.get("detail") or "")
+    detail, title = str(problem.get("detail") or ""), str(problem.get("title") or "no problem details")
+    what = detail or f"the server answered {status}"
+    why = f"the server answered {status} {title}"
     hint = str(problem.get("hint") or _hint(status, path))
     code = Exit.CONFIGURATION if status in (401, 403) else Exit.FAILED
-    return CommandError(what, "; ".join(filter(None, [why, *_fields(problem)])), hint, code)
+    return CommandError(what, why, hint, code)
 
 
 def _hint(status: int, path: str) -> str:
@@ -41,16 +42,3 @@ def _hint(status: int, path: str) -> str:
             return _LISTS.get(noun, "edgeloop --help")
         case _:
             return "edgeloop doctor"
-
-
-def _fields(problem: Mapping[str, Any]) -> list[str]:
-    """Return the single faults of a body, in the form that FastAPI and RFC 9457's example give them."""
-    found = problem.get("errors")
-    if not isinstance(found, list):
-        return []
-    return [
-        f"{'.'.join(str(part) for part in item.get('loc', ()) if part != 'body') or item.get('pointer', '')}: "
-        f"{item.get('msg') or item.get('detail') or ''}"
-        for item in found
-        if isinstance(item, Mapping)
-    ]

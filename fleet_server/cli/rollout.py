@@ -90,7 +90,7 @@ def start(
     group
         The group of devices.
     phase
-        How far a phase goes: a percentage of the group, or a count. Repeat it for each phase.
+        How far a phase goes: a percentage of the group, or a count; repeated for each phase.
     max_failures
         How many devices may fail before the rollout halts and its devices return to what they ran.
     phase_soak
@@ -104,10 +104,9 @@ def start(
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
+    wanted = {"model": model, "version": version, "group": group}
     body = {
-        "model": model,
-        "version": version,
-        "group": group,
+        **wanted,
         "phases": list(phase),
         "max_failures": max_failures,
         "phase_soak_s": phase_soak,

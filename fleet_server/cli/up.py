@@ -80,11 +80,14 @@ def _announce(info: "ReadyInfo") -> None:
         ("broker", f"{info.broker} at {info.broker_host}:{info.broker_port}"),
         ("data", str(info.data_dir)),
     ]
+    if info.broker == "mosquitto":
+        secret = info.data_dir / "mosquitto" / "accounts.json"
+        lines.insert(-1, ("dashboards", f"read-only account _dashboard; password: jq -r .dashboard_password {secret}"))
     console.print(Text("Edgeloop is up.", style="bold green"))
     for title, text in lines:
-        console.print(Text.assemble((f"  {title:<10}", "bold"), text))
+        console.print(Text.assemble((f"  {title:<12}", "bold"), text))
     for note in info.notes:
-        console.print(Text.assemble(("  note      ", "bold yellow"), note))
+        console.print(Text.assemble(("  note        ", "bold yellow"), note))
     console.print(Text("Next, in another terminal:", style="bold"))
     for command, why in (
         ("edgeloop device token", "a token, and the exact command that enrols a device"),

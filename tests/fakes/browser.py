@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--remote-debugging-pipe")
 DEADLINE_S = 20.0
 
@@ -51,8 +53,14 @@ class Browser:
         """Go to an address, as a window of this size that prefers light or dark."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        # By way of an empty page, so that nothing of the one before is taken for the new one.
+        self.call("Page.navigate", url="about:blank")
+        self.wait("location.href == 'about:blank'")
         self.call("Page.navigate", url=url)
+        self.wait("location.href != 'about:blank' && document.readyState == 'complete'")
 
     def value(self, expression: str) -> Any:
         """Return the value of a JavaScript expression in the page."""
@@ -61,9 +69,9 @@ class Browser:
         return found["result"].get("value")
 
     def wait(self, expression: str) -> None:
-        """Wait until an expression is true in the page."""
+        """Wait until an expression is true in the page; one that fails is not true yet."""
         deadline = time.monotonic() + DEADLINE_S
-        while not self.value(f"Boolean({expression})"):
+        while not self.value(f"(() => {{ try {{ return Boolean({expression}) }} catch {{ return false }} }})()"):
             assert time.monotonic() < deadline, f"{expression} did not come true; errors: {self.errors}"
             select.select([], [], [], 0.05)
 

@@ -226,7 +226,7 @@ def drift(model: str, number: int) -> dict[str, Any]:
     return {
         "model": model,
         "version": number,
-        "state": "drifted",
+        "state": "drift",
         "rows": 1240,
         "windows": 12,
         "features": features,

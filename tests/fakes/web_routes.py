@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from tests.fakes import web_data
@@ -16,7 +17,9 @@ class ProblemError(Exception):
     def __init__(self, status: int, title: str, detail: str = "") -> None:
         super().__init__(title)
         self.status = status
-        self.body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        words = f"{title}: {detail}" if detail else title
+        phrase = HTTPStatus(status).phrase
+        self.body = {"type": "about:blank", "title": phrase, "status": status, "detail": words}
 
 
 @dataclass
@@ -104,9 +107,10 @@ def _listed(find: Callable[[FakeFleet, dict[str, str]], list[Any]]) -> Callable[
 
 
 def _devices(fleet: FakeFleet, query: dict[str, str]) -> list[Any]:
-    wanted = query.get("q") or (fleet.groups[query["group"]]["query"] if "group" in query else "")
+    wanted = fleet.groups[query["group"]]["query"] if "group" in query else ""
     pairs = [part.split("=") for part in wanted.split(",") if part]
-    return [row for row in fleet.devices.values() if all(row["labels"].get(k) == v for k, v in pairs)]
+    rows = [row for row in fleet.devices.values() if all(row["labels"].get(k) == v for k, v in pairs)]
+    return [row for row in rows if query.get("q", "") in row["id"] + row["profile"]]
 
 
 def _models(fleet: FakeFleet, _query: dict[str, str]) -> list[Any]:

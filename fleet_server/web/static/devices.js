@@ -15,9 +15,15 @@ export function traffic(devices, health, filter) {
     const models = Object.entries(series).filter(([key]) => key.startsWith(`${device.id} `)).map(([, reports]) => reports.slice(-POINTS));
     return { device, rate: rates(models), p50: (longest(models)).map((report) => report.infer_ms_p50) };
   });
-  const kept = rows.filter(({ device }) => !filter || JSON.stringify([device.id, device.profile, device.presence, device.labels,
-    (device.running || []).map((one) => `${one.model}@${one.version} ${one.variant}`)]).toLowerCase().includes(filter));
+  const kept = rows.filter(({ device }) => !filter || words(device).includes(filter));
   return { rows: kept, all: devices.items.length, more: devices.more, filter };
+}
+
+/** What the filter looks in: just what the table shows of a device. */
+function words(device) {
+  const marks = Object.entries(device.labels || {}).map(([key, value]) => `${key}=${value}`);
+  const runs = (device.running || []).map((one) => `${one.model}@${one.version} ${one.variant}`);
+  return [device.id, device.profile, device.presence, ...marks, ...runs].join(" ").toLowerCase();
 }
 
 const stamp = (report) => report.ts ?? Date.parse(report.received);
