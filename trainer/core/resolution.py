@@ -19,8 +19,8 @@ def coarseness(x: Floats) -> Floats:
     peak = np.nanmax(np.abs(values), axis=0).astype(np.float32)
     std = np.nanstd(values, axis=0)
     steps = np.spacing(peak).astype(np.float64)
-    # The spread of a constant column is rounding noise alone.
-    moving = std > peak * 1e-15
+    # The standard deviation of a constant column is rounding noise, not 0.
+    moving = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)
     return np.where(moving, steps / np.where(moving, std, 1.0), 0.0)
 
 

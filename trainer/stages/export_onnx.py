@@ -7,7 +7,7 @@ import onnx
 
 from edge_agent.contract.manifest import OutputSpec, ScoreKind
 from trainer.errors import RejectedError, UnbuildableError
-from trainer.stages.onnx_graph import INPUT_NAME, checked_bytes, free_batch, keep_scores
+from trainer.stages.onnx_graph import INPUT_NAME, checked_bytes, free_batch, keep_scores, tensor_kind
 from trainer.stages.signature import final_step
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
@@ -61,12 +61,12 @@ def _options(estimator: Any, output: OutputSpec) -> dict[int, dict[str, bool]] |
 
 def _score_tensor(model: onnx.ModelProto, output: OutputSpec) -> tuple[str, int]:
     """Return the name and the columns of the output that holds the scores: the last one, after any label."""
-    value = model.graph.output[-1]
-    kind = value.type.tensor_type
-    if kind.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
-        raise UnbuildableError(f"skl2onnx gives no scores for it ({value.name!r} is no float tensor)")
-    sizes = kind.shape.dim
-    given = sizes[-1].dim_value if len(sizes) > 1 else 1
+    name = model.graph.output[-1].name
+    kind = tensor_kind(model, name)
+    if kind.element not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
+        raise UnbuildableError(f"skl2onnx gives no scores for it ({name!r} is no float tensor)")
+    given = kind.sizes[-1] if kind.sizes is not None and len(kind.sizes) > 1 else 1
+    # Of two margins, -m and m, the second is the one of two classes.
     if given not in (0, output.columns, 2):
         raise UnbuildableError(f"skl2onnx gives {given} scores a row, {output.columns} are expected")
-    return value.name, given or output.columns
+    return name, given or output.columns

@@ -4,6 +4,7 @@ House rules: IR 8, opset 18, ai.onnx.ml 3 where we write the graph: ONNX Runtime
 elsewhere keeps its opset. Functions here return a new model or change the one that they were given, as they say.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def keep_scores(model: onnx.ModelProto, wanted: str, columns: int, first: int = 
     The result is reshaped to (rows, columns) and is float32. Nodes and weights that it does not need are dropped.
     """
     graph = model.graph
-    tail, extra = _tail(wanted, tensor_type(model, wanted), columns, first)
+    tail, extra = _tail(wanted, tensor_kind(model, wanted), columns, first)
     nodes = [*graph.node, *tail]
     kept = _needed(_free_name(nodes, OUTPUT_NAME), OUTPUT_NAME)
     used = {name for node in kept for name in node.input}
@@ -41,19 +42,42 @@ def keep_scores(model: onnx.ModelProto, wanted: str, columns: int, first: int = 
     )
 
 
-def tensor_type(model: onnx.ModelProto, name: str) -> tuple[int, int]:
-    """Return (element type, number of dimensions) of a tensor of the graph; 0 for what ONNX cannot infer."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    for value in (*inferred.value_info, *inferred.output):
-        if value.name == name:
-            kind = value.type.tensor_type
-            return kind.elem_type, len(kind.shape.dim) if kind.HasField("shape") else 0
-    return 0, 0
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Element type and sizes of a tensor; 0 stands for what ONNX cannot infer, `sizes` is None without a rank."""
+
+    element: int
+    sizes: tuple[int, ...] | None
 
 
-def _tail(
-    wanted: str, kind: tuple[int, int], columns: int, first: int
-) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def tensor_kind(model: onnx.ModelProto, name: str) -> Kind:
+    """Infer what a tensor of the graph is; what the file *declares* of its outputs is believed only without that.
+
+    skl2onnx declares one column where it gives two.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for value in bare.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    inferred = [*_values(bare), *model.graph.output]
+    kinds = [_kind(value) for value in inferred if value.name == name]
+    known = [kind for kind in kinds if kind.sizes is not None]
+    return (known or kinds or [Kind(0, None)])[0]
+
+
+def _values(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return [*graph.value_info, *graph.output]
+
+
+def _kind(value: onnx.ValueInfoProto) -> Kind:
+    tensor = value.type.tensor_type
+    sizes = tuple(size.dim_value for size in tensor.shape.dim) if tensor.HasField("shape") else None
+    return Kind(tensor.elem_type, sizes)
+
+
+def _tail(wanted: str, kind: Kind, columns: int, first: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return the nodes (and their constants) that turn the tensor `wanted` into `scores`."""
     steps: list[tuple[str, list[str], dict[str, Any]]] = []
     extra: list[onnx.TensorProto] = []
@@ -65,9 +89,9 @@ def _tail(
     if first:
         begin, end = constant("scores_begin", [first]), constant("scores_end", [first + columns])
         steps.append(("Slice", [begin, end, constant("scores_axis", [1])], {}))
-    if kind[1] != 2:
+    if kind.sizes is None or len(kind.sizes) != 2:
         steps.append(("Reshape", [constant("scores_shape", [-1, columns])], {}))
-    if kind[0] != TensorProto.FLOAT:
+    if kind.element != TensorProto.FLOAT:
         steps.append(("Cast", [], {"to": TensorProto.FLOAT}))
     nodes, current = [], wanted
     for index, (operator, constants, attributes) in enumerate(steps or [("Identity", [], {})]):

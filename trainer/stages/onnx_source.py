@@ -13,7 +13,7 @@ from edge_agent.contract.manifest import LabelType, OutputSpec, ScoreKind, Task
 from trainer.core.arrays import Column, Floats
 from trainer.core.labels import label_text, label_texts, label_type
 from trainer.errors import RejectedError
-from trainer.stages.onnx_graph import OUTPUT_NAME, checked_bytes, free_batch, keep_scores, rename_input
+from trainer.stages.onnx_graph import OUTPUT_NAME, checked_bytes, free_batch, keep_scores, rename_input, tensor_kind
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_OPSET = 21
@@ -111,23 +111,19 @@ def _check_input(model: onnx.ModelProto, columns: int) -> None:
 def _find_scores(model: onnx.ModelProto, wanted: str | None) -> tuple[str, int]:
     """Return the float matrix among the outputs and its columns; a ZipMap stands for the matrix that it takes."""
     maps = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "ZipMap"}
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    known = {value.name: value.type.tensor_type for value in (*inferred.output, *inferred.value_info)}
     candidates = {}
     for value in model.graph.output:
-        name = maps.get(value.name, value.name)
-        kind = known.get(name)
-        if value.name in maps or (kind is not None and kind.elem_type == onnx.TensorProto.FLOAT):
-            candidates[value.name] = name
+        kind = tensor_kind(model, maps.get(value.name, value.name))
+        if value.name in maps or kind.element == onnx.TensorProto.FLOAT:
+            candidates[value.name] = maps.get(value.name, value.name)
     if wanted is not None and wanted not in candidates:
         raise RejectedError(f"{wanted!r} is no float output of the model", f"outputs are {', '.join(candidates)}")
     if wanted is None and len(candidates) != 1:
         names = ", ".join(value.name for value in model.graph.output)
         raise RejectedError(f"it is not clear which output holds the scores ({names})", "name one with --output")
     name = candidates[wanted] if wanted is not None else next(iter(candidates.values()))
-    sizes = [size.dim_value for size in known[name].shape.dim] if name in known else []
-    width = 1 if len(sizes) == 1 else sizes[1] if len(sizes) == 2 else 0
-    width = width or len(_own_labels(model)[0])
+    sizes = tensor_kind(model, name).sizes or (0, 0)
+    width = {1: 1, 2: sizes[-1]}.get(len(sizes), 0) or len(_own_labels(model)[0])
     if not width:
         raise RejectedError(f"the output {name!r} does not say how many columns it has", "export it with its shape")
     return name, width
