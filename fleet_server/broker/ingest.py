@@ -26,6 +26,7 @@ from fleet_server.core.ordering import judge_reported, judge_status
 log = structlog.get_logger(__name__)
 
 _QUEUE = 4096
+_REMEMBERED = 4096
 _STOP_TIMEOUT_S = 10.0
 
 P = TypeVar("P", Status, Health, Get)
@@ -65,7 +66,9 @@ class Sink(Protocol):
 
 
 class Ingest:
-    """Takes devices' messages off the session, from `start` to `stop`.
+    """Takes devices' messages off the session, from `start` to `stop`. Start it *before* the session.
+
+    What waited with the broker comes as soon as the session is up, and is lost if nobody has subscribed by then.
 
     `keys` returns a device's raw Ed25519 public key, or None for a device that is not enrolled. `share` names the group
     of servers that divide the messages among them; `retained` also reads each device's retained status and report,
@@ -92,11 +95,13 @@ class Ingest:
         self._lock = threading.Lock()
         self._statuses: dict[str, Status] = {}
         self._reports: dict[str, tuple[int, int]] = {}
+        # The last payload taken of each status and report topic: both subscriptions deliver one copy each.
+        self._taken: dict[str, bytes] = {}
         self._counts: Counter[str] = Counter()
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Messages taken by kind, `retained`, `repeated`, `overflow`, `sink_error`, and `rejected_<reason>`."""
+        """Messages taken by kind, `retained`, `repeated` (or older), `overflow`, `sink_error`, and `rejected_<reason>`."""
         with self._lock:
             return dict(self._counts)
 
@@ -107,6 +112,8 @@ class Ingest:
 
     def start(self) -> None:
         """Subscribe, and begin to hand over."""
+        if self._session.connected:
+            log.error("ingest_started_after_session", consequence="messages that waited with the broker may be lost")
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
         self._session.subscribe(self._filters, self._receive, deferred=True)
@@ -127,6 +134,7 @@ class Ingest:
         with self._lock:
             self._statuses.pop(device, None)
             self._reports.pop(device, None)
+            self._taken.clear()
 
     def _receive(self, message: Message) -> None:
         """Queue a message; on the session's thread. What does not fit stays unacknowledged with the broker."""
@@ -149,15 +157,26 @@ class Ingest:
         try:
             topic = self._parse_topic(message.topic)
             device = topic.device
-            if message.retained and topic.kind not in (Up.STATUS, Up.REPORTED):
+            lasting = topic.kind in (Up.STATUS, Up.REPORTED)
+            if message.retained and not lasting:
                 self._count("retained")
-                return
-            if not message.payload:
-                return  # a retained message that was cleared
-            self._open(topic, message.payload)
+            elif lasting and self._taken.get(message.topic) == message.payload:
+                self._count("repeated")
+            elif message.payload:  # without, a retained message was cleared
+                self._open(topic, message.payload)
+                if lasting:
+                    self._remember(message)
         except RejectedError as error:
             self._count(f"rejected_{error.reason}")
+            if device is not None and error.reason is not Rejected.UNKNOWN_DEVICE:
+                self._remember(message)
             self._sink.on_rejected(device, message.topic, error.reason, str(error))
+
+    def _remember(self, message: Message) -> None:
+        with self._lock:
+            if len(self._taken) >= _REMEMBERED:
+                self._taken.clear()  # costs a repeated verification, nothing else
+            self._taken[message.topic] = message.payload
 
     def _parse_topic(self, topic: str) -> UpTopic:
         try:
@@ -187,7 +206,8 @@ class Ingest:
                 self._sink.on_health(device, health)
             case Up.GET:
                 self._sink.on_get(device, _decode(Get, payload))
-        self._count(topic.kind)
+        if topic.kind not in (Up.STATUS, Up.REPORTED):
+            self._count(topic.kind)
 
     def _take_status(self, device: str, status: Status) -> None:
         if not judge_status(self._statuses.get(device), status):
@@ -196,6 +216,7 @@ class Ingest:
         self._sink.on_status(device, status)
         with self._lock:
             self._statuses[device] = status
+        self._count(Up.STATUS)
 
     def _take_reported(self, reported: Reported, envelope: bytes) -> None:
         order = (reported.boot, reported.seq)
@@ -205,6 +226,7 @@ class Ingest:
         self._sink.on_reported(reported, envelope)
         with self._lock:
             self._reports[reported.device] = order
+        self._count(Up.REPORTED)
 
     def _count(self, what: str) -> None:
         with self._lock:
