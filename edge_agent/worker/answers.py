@@ -1,0 +1,86 @@
+"""What was answered, kept for a while by prediction id, so that a true label can be compared with it.
+
+House rules: bounded in predictions and in rows; the oldest go first; feedback is taken once for each prediction.
+"""
+
+import itertools
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from edge_agent.core.labels import LabelRule
+from edge_agent.worker.engine import BadInputError, Prediction
+
+KEPT_PREDICTIONS = 4096
+KEPT_ROWS = 65_536
+
+
+class Answers:
+    """What was answered to each prediction of one model: per row the label's index, or the value(s)."""
+
+    def __init__(self) -> None:
+        # Not a plain dict: its first key is found by a scan over all that were deleted before it.
+        self._kept: OrderedDict[str, list[Any]] = OrderedDict()
+        self._rows = 0
+        self._lock = threading.Lock()
+        # The prefix keeps ids apart between workers and models, without a clock or a file.
+        self._prefix = os.urandom(4).hex() + "-"
+        self._numbers = itertools.count(1)
+
+    def keep(self, prediction: Prediction, given_id: str = "") -> str:
+        """Keep a prediction and return its id: the client's own, or a new one."""
+        name = given_id or self._prefix + str(next(self._numbers))
+        rows = prediction.values if prediction.indices is None else prediction.indices.tolist()
+        with self._lock:
+            if given_id:
+                self._rows -= len(self._kept.pop(name, ()))
+            self._kept[name] = rows
+            self._rows += len(rows)
+            while len(self._kept) > KEPT_PREDICTIONS or (self._rows > KEPT_ROWS and len(self._kept) > 1):
+                self._rows -= len(self._kept.popitem(last=False)[1])
+        return name
+
+    def find(self, name: str) -> list[Any] | None:
+        """Return what was answered; None where the id is unknown, too old or already had its feedback."""
+        return self._kept.get(name)
+
+    def forget(self, name: str) -> bool:
+        """Drop a prediction that had its feedback; False where another thread was first."""
+        with self._lock:
+            found = self._kept.pop(name, None)
+            self._rows -= len(found or ())
+            return found is not None
+
+
+def judge_feedback(rule: LabelRule, answered: list[Any], truth: list[Any]) -> tuple[int, int, float]:
+    """Compare answered rows with the truth, one item a row: (rows, correct labels, sum of |error| of values).
+
+    Raises:
+        BadInputError: another number of rows, an unknown label, or no number where a value is expected.
+    """
+    rows = len(answered)
+    if len(truth) != rows:
+        raise BadInputError(f"expected {rows} item(s) for a prediction of {rows} row(s), found {len(truth)}")
+    if rule.labels:
+        return rows, sum(_index(rule, item) == index for item, index in zip(truth, answered, strict=True)), 0.0
+    return rows, 0, sum(_distance(item, value) for item, value in zip(truth, answered, strict=True))
+
+
+def _index(rule: LabelRule, item: Any) -> int:
+    index = rule.index_of(item)
+    if index is None:
+        known = ", ".join(str(label) for label in rule.labels[:10])
+        raise BadInputError(f"{str(item)[:40]!r} is no label of this model; expected one of {known}")
+    return index
+
+
+def _distance(item: Any, value: Any) -> float:
+    """Return |truth - value|, in the mean over the targets where there are several."""
+    truths, values = (item, value) if isinstance(value, list) else ([item], [value])
+    if not isinstance(truths, list) or len(truths) != len(values):
+        raise BadInputError(f"expected {len(values)} number(s) a row, found {str(item)[:40]!r}")
+    for number in truths:
+        if type(number) not in (int, float) or not abs(number) < 1e300:
+            raise BadInputError(f"expected a finite number, found {str(number)[:40]!r}")
+    return float(sum(abs(truth - found) for truth, found in zip(truths, values, strict=True)) / len(values))
