@@ -63,7 +63,8 @@ def tensor_kind(model: onnx.ModelProto, name: str) -> Kind:
     inferred = [*_values(bare), *model.graph.output]
     kinds = [_kind(value) for value in inferred if value.name == name]
     known = [kind for kind in kinds if kind.sizes is not None]
-    return (known or kinds or [Kind(0, None)])[0]
+    complete = [kind for kind in known if kind.sizes and kind.sizes[-1]]
+    return (complete or known or kinds or [Kind(0, None)])[0]
 
 
 def _values(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

@@ -41,7 +41,7 @@ REGRESSORS = (
     lambda _: ElasticNet(alpha=0.01),
     lambda seed: MLPRegressor(hidden_layer_sizes=(8,), max_iter=15, random_state=seed),
 )
-SLOW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def check(model: Any, x: np.ndarray, folder: Path, runtime: Runtime) -> None:
