@@ -69,8 +69,7 @@ class Child:
         """Start the child and wait until it listens.
 
         Raises:
-            ChildFailedError: it ended twice or does not listen within `timeout_s` seconds, and is stopped; or the port is
-                taken.
+            ChildFailedError: the port is taken, or it ended twice or did not listen within `timeout_s` seconds.
         """
         if _answers(self._host, self._port):
             raise ChildFailedError(

@@ -101,7 +101,7 @@ class Ingest:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Messages taken by kind, `retained`, `repeated` (or older), `overflow`, `sink_error`, and `rejected_<reason>`."""
+        """Messages taken by kind, `retained`, `repeated` or older, `overflow`, `sink_error`, `rejected_<reason>`."""
         with self._lock:
             return dict(self._counts)
 
