@@ -4,6 +4,7 @@ House rules: frozen values, read and checked in one place; the rooms get the few
 """
 
 import os
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from edge_agent.contract.messages import AgentSettings
 from edge_agent.contract.topics import DEFAULT_ROOT
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what an operator may ask for, by name
+
+
+class SetupError(Exception):
+    """The server cannot start as configured; the message says why and what to change."""
 
 
 def default_data_dir() -> Path:
@@ -63,7 +69,9 @@ class ServerConfig:
     @property
     def public_host(self) -> str:
         """The name by which devices reach the server and its broker."""
-        return self.names[0] if self.names else self.host
+        if self.names:
+            return self.names[0]
+        return socket.gethostname() if self.host in ANY_ADDRESS else self.host
 
 
 @dataclass(frozen=True, slots=True)

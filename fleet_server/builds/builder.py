@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -40,10 +39,9 @@ class BuildError(Exception):
 class Builder:
     """Takes queued builds and works on them in a thread of its own."""
 
-    def __init__(self, operations: Operations, models: Models, folder: Path, sandbox: Sandbox, limits: Limits) -> None:
+    def __init__(self, operations: Operations, models: Models, sandbox: Sandbox, limits: Limits) -> None:
         self._operations = operations
         self._models = models
-        self._folder = folder
         self._sandbox = sandbox
         self._limits = limits
         self._stopping = threading.Event()
@@ -51,11 +49,10 @@ class Builder:
 
     def start(self) -> None:
         """Begin to work; builds that a former server left half-way have failed."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for operation in self._operations.unfinished():
             if operation.state == OperationState.RUNNING:
                 self._operations.fail(operation.id, "the server stopped during this build; ask for it again")
-                self._clean(operation.id)
+                self._operations.clean(operation.id)
         self._thread.start()
 
     def stop(self) -> None:
@@ -65,10 +62,6 @@ class Builder:
             self._operations.changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
-
-    def folder_of(self, operation: str) -> Path:
-        """Return the folder where an operation's files are laid out."""
-        return self._folder / operation
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -88,7 +81,7 @@ class Builder:
             self._operations.begin(operation.id)
             self._operations.note(operation.id, self._sandbox.notice)
             self._compile(operation)
-            out = _find_version(self.folder_of(operation.id) / "out")
+            out = _find_version(self._operations.folder_of(operation.id) / "out")
             version = self._models.register(
                 operation.subject, out, lambda line: self._operations.note(operation.id, line)
             )
@@ -98,13 +91,10 @@ class Builder:
             with contextlib.suppress(StoreError):  # the database is away: the next start fails it
                 self._operations.fail(operation.id, str(error))
         finally:
-            self._clean(operation.id)
-
-    def _clean(self, operation: str) -> None:
-        shutil.rmtree(self.folder_of(operation), ignore_errors=True)
+            self._operations.clean(operation.id)
 
     def _compile(self, operation: Operation) -> None:
-        folder = self.folder_of(operation.id)
+        folder = self._operations.folder_of(operation.id)
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         command = self._sandbox.wrap(_command(operation, folder), folder, self._limits)
         child = subprocess.Popen(

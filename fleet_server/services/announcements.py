@@ -47,6 +47,17 @@ class Announcer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watchers: set[Watcher] = set()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server ends: those who watch leave."""
+        return self._closed
+
+    def close(self) -> None:
+        """Wake all who watch, so that they leave."""
+        self._closed = True
+        self.announce("closing", {})
 
     def watch(self, wake: Callable[[], None]) -> Watcher:
         """Begin to watch; `wake` is called from any thread at each announcement and must not wait."""

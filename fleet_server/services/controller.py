@@ -99,7 +99,7 @@ class Controller:
             evidence = {"figures": dict(decision.figures), "devices": list(decision.devices)}
             self._rollouts.record(connection, stored.rollout, decision.verdict, decision.reason, _AUTHOR, evidence)
             _, view = _load(connection, rollout)
-        announce_rollout(self._announcer, view)
+        announce_rollout(self._announcer, view.rollout)
         _log.info("rollout_decided", rollout=rollout, verdict=decision.verdict.value, reason=decision.reason)
         return True
 

@@ -38,7 +38,9 @@ class Decisions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def list_decisions(self, request: PageRequest, rollout: str | None = None) -> Page[StoredDecision]:
+    def list_decisions(
+        self, request: PageRequest, rollout: str | None = None, model: str | None = None
+    ) -> Page[StoredDecision]:
         """Return one page of decisions, newest first."""
         with self._database.read() as connection:
-            return page_decisions(connection, request, rollout)
+            return page_decisions(connection, request, rollout, model)

@@ -169,10 +169,17 @@ class Devices:
     """Shows, labels and removes devices."""
 
     def __init__(
-        self, database: Database, accounts: Accounts, announcer: Announcer, clock: Clock, wake: Callable[[], None]
+        self,
+        database: Database,
+        accounts: Accounts,
+        wire: Wire,
+        announcer: Announcer,
+        clock: Clock,
+        wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._accounts = accounts
+        self._wire = wire
         self._announcer = announcer
         self._clock = clock
         self._wake = wake
@@ -258,5 +265,6 @@ class Devices:
             record_event(
                 connection, events.StoredEvent(now, "server", "device_removed", device=device), self._announcer
             )
+        self._wire.forget(device)
         _log.info("device_removed", device=device)
         self._wake()

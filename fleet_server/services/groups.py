@@ -10,8 +10,6 @@ from fleet_server.store import devices, groups
 from fleet_server.store.database import Database
 from fleet_server.store.pages import Page, PageRequest
 
-ALL = "all"
-
 
 def subject_of(device: devices.Device) -> Subject:
     """Return what a query sees of a device."""
@@ -91,9 +89,3 @@ class Groups:
         """
         with self._database.write() as connection:
             groups.delete_group(connection, name)
-
-    def ensure_all(self) -> None:
-        """Make the group of every device where there is none."""
-        with self._database.write() as connection:
-            if not any(group.name == ALL for group in groups.all_groups(connection)):
-                groups.insert_group(connection, groups.Group(ALL, "", self._clock()))

@@ -32,6 +32,11 @@ class SigningKey:
     public: str
     keyid: str
 
+    @property
+    def server_pin(self) -> str:
+        """The SHA-256 of the raw public key in hexadecimal: what a token pins on loopback."""
+        return sha256(bytes.fromhex(self.public)).hexdigest()
+
     def sign(self, data: bytes) -> bytes:
         """Return the signature over `data`."""
         return self.private.sign(data)

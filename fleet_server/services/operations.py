@@ -1,6 +1,7 @@
 """Long-running operations: asked for here, worked on by `fleet_server.builds`, shown and cancelled here."""
 
 import secrets
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -51,8 +52,9 @@ class BuildRequest:
 class Operations:
     """Queues operations and says how far they are; `changed` wakes whoever works on them."""
 
-    def __init__(self, database: Database, announcer: Announcer, clock: Clock) -> None:
+    def __init__(self, database: Database, folder: Path, announcer: Announcer, clock: Clock) -> None:
         self._database = database
+        self._folder = folder
         self._announcer = announcer
         self._clock = clock
         self._cancelled: set[str] = set()
@@ -61,6 +63,16 @@ class Operations:
     def new_id(self) -> str:
         """Return the id of an operation to come, under which its files are laid out."""
         return "op-" + secrets.token_hex(8)
+
+    def folder_of(self, operation: str) -> Path:
+        """Return the private folder of an operation's files, made on the first call."""
+        folder = self._folder / operation
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    def clean(self, operation: str) -> None:
+        """Delete an operation's files."""
+        shutil.rmtree(self._folder / operation, ignore_errors=True)
 
     def queue_build(self, identity: str, request: BuildRequest) -> Operation:
         """Queue a build whose files are in place."""

@@ -5,7 +5,7 @@ verdict owes may be done twice. One device's trouble is that device's failure, n
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,6 @@ from fleet_server.core.rollouts import (
     Rollout,
     RolloutDevice,
     RolloutState,
-    RolloutView,
     plan_rollout,
 )
 from fleet_server.services.announcements import Announcer
@@ -66,7 +65,15 @@ class Plan:
 class Rollouts:
     """Creates, shows and moves rollouts; `fleet_server.services.controller` turns them."""
 
-    def __init__(self, database: Database, assigner: Assigner, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        assigner: Assigner,
+        announcer: Announcer,
+        clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:
+        self._wake = wake
         self._database = database
         self._assigner = assigner
         self._announcer = announcer
@@ -188,12 +195,12 @@ class Rollouts:
         record_decision(connection, decision, self._announcer)
 
     def _announce(self, rollout: Rollout) -> None:
-        announce_rollout(self._announcer, RolloutView(rollout, ()))
+        announce_rollout(self._announcer, rollout)
+        self._wake()
 
 
-def announce_rollout(announcer: Announcer, view: RolloutView) -> None:
+def announce_rollout(announcer: Announcer, rollout: Rollout) -> None:
     """Announce how a rollout stands now."""
-    rollout = view.rollout
     announcer.announce(
         "rollout",
         {

@@ -40,6 +40,15 @@ class Wire(Protocol):
         """Whether the broker is there now."""
         ...
 
+    @property
+    def generation(self) -> int:
+        """How many times the broker was connected: a new number may be a broker that has lost everything."""
+        ...
+
+    def forget(self, device: str) -> None:
+        """Accept any order of a removed device's messages again: it may be enrolled anew."""
+        ...
+
     def traffic(self) -> Traffic:
         """Return the counters."""
         ...

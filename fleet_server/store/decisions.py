@@ -46,9 +46,13 @@ def insert_decision(connection: Connection, decision: StoredDecision) -> None:
     )
 
 
-def page_decisions(connection: Connection, request: PageRequest, rollout: str | None = None) -> Page[StoredDecision]:
+def page_decisions(
+    connection: Connection, request: PageRequest, rollout: str | None = None, model: str | None = None
+) -> Page[StoredDecision]:
     """Return one page of decisions, newest first."""
     query = select(decisions)
     if rollout is not None:
         query = query.where(decisions.c.rollout == rollout)
+    if model is not None:
+        query = query.where(decisions.c.model == model)
     return read_page(connection, query, decisions.c.n, request, _read, newest_first=True)

@@ -204,3 +204,8 @@ def insert_parcel(connection: Connection, parcel: StoredParcel) -> None:
                 chunks=list(parcel.chunks),
             )
         )
+
+
+def count_models(connection: Connection) -> int:
+    """Return how many models there are."""
+    return connection.execute(select(func.count()).select_from(models)).scalar_one()

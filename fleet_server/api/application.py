@@ -1,0 +1,51 @@
+"""The HTTP application: every router, problems for errors, headers and limits for all."""
+
+from fastapi import FastAPI
+
+from fleet_server.api import (
+    devices,
+    fleet,
+    groups,
+    models,
+    operations,
+    pages,
+    problems,
+    records,
+    rollouts,
+    telemetry,
+    tokens,
+)
+from fleet_server.api.context import ApiContext
+from fleet_server.api.security import SecurityMiddleware
+
+_ROUTERS = (
+    fleet.router,
+    tokens.router,
+    devices.router,
+    models.router,
+    groups.router,
+    rollouts.router,
+    telemetry.router,
+    records.router,
+    operations.router,
+    pages.router,
+)
+
+
+def build_application(context: ApiContext, version: str) -> FastAPI:
+    """Return the application over these services."""
+    app = FastAPI(
+        title="Edgeloop",
+        version=version,
+        summary="A fleet of devices and the models that they run.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.context = context
+    for router in _ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    pages.mount(app)
+    app.add_middleware(SecurityMiddleware, upload_bytes=context.upload_bytes + problems.FORM_OVERHEAD_BYTES)
+    return app

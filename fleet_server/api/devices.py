@@ -1,0 +1,106 @@
+"""Devices."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from edge_agent.contract import codec
+from fleet_server.api.answers import Answer, Body, ListOf, Time
+from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.services.devices import DeviceView
+
+router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
+
+
+class BundleShown(Answer):
+    """A bundle that a device should run, or runs."""
+
+    model: str
+    version: int
+    variant: str
+    digest: str
+    attested: bool | None = None
+
+
+class DeviceShown(Answer):
+    """A device: what it is, should run, says that it runs, and how it fares."""
+
+    id: str
+    profile: str
+    simulated: bool
+    labels: dict[str, str]
+    presence: str
+    last_seen: Time | None
+    enrolled: Time
+    capabilities: dict[str, Any]
+    desired: list[BundleShown]
+    desired_seq: int
+    reported_seq: int
+    running: list[BundleShown]
+    progress: dict[str, Any] | None
+    outcome: dict[str, Any] | None
+    in_sync: bool
+    health: dict[str, dict[str, Any]]
+
+
+class LabelChanges(Body):
+    """Labels to set; null takes one away."""
+
+    labels: dict[str, str | None]
+
+
+def show(view: DeviceView) -> DeviceShown:
+    """Return a device as it is shown; `reported_seq` is the desired document that its report speaks of."""
+    device, reported = view.device, view.reported
+    desired = view.desired.read_body().bundles if view.desired is not None else ()
+    running = reported.running if reported is not None else ()
+    return DeviceShown(
+        id=device.id,
+        profile=device.profile,
+        simulated=device.simulated,
+        labels=dict(device.labels),
+        presence=device.presence,
+        last_seen=device.last_seen,  # type: ignore[arg-type] # the validator of Time takes milliseconds
+        enrolled=device.enrolled,  # type: ignore[arg-type] # as above
+        capabilities=dict(device.capabilities),
+        desired=[BundleShown.model_validate(item) for item in desired],
+        desired_seq=view.desired.seq if view.desired is not None else 0,
+        reported_seq=reported.desired_seq if reported is not None else 0,
+        running=[BundleShown.model_validate(item) for item in running],
+        progress=codec.to_plain(reported.progress) if reported is not None and reported.progress else None,
+        outcome=codec.to_plain(reported.outcome) if reported is not None and reported.outcome else None,
+        in_sync=view.in_sync,
+        health={item.model: dict(item.body) for item in view.health},
+    )
+
+
+@router.get("", response_model_exclude_none=False)
+def list_devices(
+    context: Context,
+    paging: Paging,
+    _asker: Asker,
+    group: Annotated[str | None, Query(max_length=64)] = None,
+    q: Annotated[str, Query(max_length=100)] = "",
+) -> ListOf[DeviceShown]:
+    """List devices by id: all, a group's, those whose id or profile contains `q`."""
+    page = context.devices.list_devices(paging, group, q)
+    return ListOf(items=[show(view) for view in page.items], next=page.next)
+
+
+@router.get("/{device}")
+def show_device(device: str, context: Context, _asker: Asker) -> DeviceShown:
+    """Show a device."""
+    return show(context.devices.show(device))
+
+
+@router.patch("/{device}")
+def label_device(device: str, body: LabelChanges, context: Context, _asker: Asker) -> DeviceShown:
+    """Set labels of a device, or take them away."""
+    context.devices.label(device, body.labels)
+    return show(context.devices.show(device))
+
+
+@router.delete("/{device}", status_code=204)
+def remove_device(device: str, context: Context, _asker: Asker) -> None:
+    """Remove a device and revoke its credentials."""
+    context.devices.remove(device)

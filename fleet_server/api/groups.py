@@ -1,0 +1,70 @@
+"""Groups."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from fleet_server.api.answers import Answer, Body, ListOf, Time
+from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.store.groups import Group
+
+router = APIRouter(prefix="/api/v1/groups", tags=["groups"])
+
+
+class NewGroup(Body):
+    """A name and a query: `key=value`, `key!=value` or `key`, joined by commas; empty is every device."""
+
+    name: Annotated[str, Field(max_length=64)]
+    query: Annotated[str, Field(max_length=2000)] = ""
+
+
+class GroupShown(Answer):
+    """A group, its devices, and the version of each model that it has come to."""
+
+    name: str
+    query: str
+    created: Time
+    devices: int
+    members: list[str]
+    targets: dict[str, int]
+
+
+def _show(shown: tuple[Group, tuple[str, ...], dict[str, int]]) -> GroupShown:
+    group, members, targets = shown
+    return GroupShown.model_validate(
+        {
+            "name": group.name,
+            "query": group.query,
+            "created": group.created,
+            "devices": len(members),
+            "members": list(members),
+            "targets": targets,
+        }
+    )
+
+
+@router.get("")
+def list_groups(context: Context, paging: Paging, _asker: Asker) -> ListOf[GroupShown]:
+    """List groups by name."""
+    page = context.groups.list_groups(paging)
+    return ListOf(items=[_show(item) for item in page.items], next=page.next)
+
+
+@router.post("", status_code=201)
+def make_group(body: NewGroup, context: Context, _asker: Asker) -> GroupShown:
+    """Make a group."""
+    context.groups.create(body.name, body.query)
+    return _show(context.groups.show(body.name))
+
+
+@router.get("/{name}")
+def show_group(name: str, context: Context, _asker: Asker) -> GroupShown:
+    """Show a group."""
+    return _show(context.groups.show(name))
+
+
+@router.delete("/{name}", status_code=204)
+def remove_group(name: str, context: Context, _asker: Asker) -> None:
+    """Remove a group; its devices keep what they run."""
+    context.groups.remove(name)

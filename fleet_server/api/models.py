@@ -1,0 +1,168 @@
+"""Models, versions and builds."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import Path as InPath
+
+from fleet_server.api.answers import Answer, ListOf, Time
+from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.operations import OperationShown
+from fleet_server.api.uploads import check_path, save, save_all, temporary_folder
+from fleet_server.services.errors import InvalidError
+from fleet_server.services.operations import BuildRequest, plain_operation
+from fleet_server.store.models import Variant, Version
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"])
+Number = Annotated[int, InPath(ge=1, le=2**31 - 1)]
+
+
+class ModelShown(Answer):
+    """A model and its newest version's number."""
+
+    name: str
+    created: Time
+    latest: int
+
+
+class VariantShown(Answer):
+    """A variant: its bundle, or the reason why there is none."""
+
+    variant: str
+    runtime: str
+    precision: str
+    built: bool
+    reason: str | None
+    digest: str | None
+    size: int | None
+    packed_size: int | None
+    parity: dict[str, Any] | None
+    cost: dict[str, Any] | None
+    requires: dict[str, Any] | None
+
+
+class VersionShown(Answer):
+    """A version with its card and variants."""
+
+    model: str
+    version: int
+    created: Time
+    card: dict[str, Any]
+    variants: list[VariantShown]
+
+
+def show_variant(variant: Variant, packed_size: int | None) -> VariantShown:
+    """Return a variant as it is shown; sizes in bytes."""
+    manifest = dict(variant.manifest or {})
+    return VariantShown(
+        variant=variant.variant,
+        runtime=variant.runtime,
+        precision=variant.precision,
+        built=variant.digest is not None,
+        reason=variant.reason,
+        digest=variant.digest,
+        size=sum(file["size"] for file in manifest["files"]) if manifest else None,
+        packed_size=packed_size,
+        parity=manifest.get("parity"),
+        cost=manifest.get("cost"),
+        requires=manifest.get("requires"),
+    )
+
+
+def _show(context: Context, model: str, version: int) -> VersionShown:
+    found, variants = context.models.show_version(model, version)
+    return _version(found, [show_variant(item, packed) for item, packed in variants])
+
+
+def _version(found: Version, variants: list[VariantShown]) -> VersionShown:
+    return VersionShown.model_validate(
+        {
+            "model": found.model,
+            "version": found.version,
+            "created": found.created,
+            "card": dict(found.record["card"]),
+            "variants": variants,
+        }
+    )
+
+
+@router.get("")
+def list_models(context: Context, paging: Paging, _asker: Asker) -> ListOf[ModelShown]:
+    """List models by name."""
+    page = context.models.list_models(paging)
+    return ListOf(items=[_model(context, item.name) for item in page.items], next=page.next)
+
+
+def _model(context: Context, name: str) -> ModelShown:
+    model, latest = context.models.show_model(name)
+    return ModelShown.model_validate({"name": model.name, "created": model.created, "latest": latest})
+
+
+@router.get("/{model}")
+def show_model(model: str, context: Context, _asker: Asker) -> ModelShown:
+    """Show a model."""
+    return _model(context, model)
+
+
+@router.get("/{model}/versions")
+def list_versions(model: str, context: Context, paging: Paging, _asker: Asker) -> ListOf[VersionShown]:
+    """List a model's versions, newest first."""
+    page = context.models.list_versions(model, paging)
+    return ListOf(items=[_show(context, item.model, item.version) for item in page.items], next=page.next)
+
+
+@router.get("/{model}/versions/{version}")
+def show_version(model: str, version: Number, context: Context, _asker: Asker) -> VersionShown:
+    """Show a version."""
+    return _show(context, model, version)
+
+
+@router.get("/{model}/versions/{version}/card")
+def show_card(model: str, version: Number, context: Context, _asker: Asker) -> dict[str, Any]:
+    """Show a version's card."""
+    return _show(context, model, version).card
+
+
+@router.get("/{model}/versions/{version}/variants")
+def list_variants(model: str, version: Number, context: Context, _asker: Asker) -> ListOf[VariantShown]:
+    """List a version's variants, those that could not be built among them."""
+    return ListOf(items=_show(context, model, version).variants, next=None)
+
+
+@router.post("/{model}/versions", status_code=201)
+def upload_version(
+    model: str, files: Annotated[list[UploadFile], File()], context: Context, _asker: Asker
+) -> VersionShown:
+    """Upload a finished version folder: each file's name is its path inside the folder."""
+    with temporary_folder(context.work_folder) as folder:
+        save_all(files, folder, context.upload_bytes)
+        made = context.models.register(model, folder)
+    return _show(context, made.model, made.version)
+
+
+@router.post("/{model}/builds", status_code=202)
+def start_build(
+    model: str,
+    source: Annotated[UploadFile, File(description="a .skops or .onnx file")],
+    data: Annotated[UploadFile, File(description="rows to prove it on: .csv or .npz")],
+    target: Annotated[str, Form(max_length=200)],
+    context: Context,
+    _asker: Asker,
+    task: Annotated[str | None, Form(max_length=40)] = None,
+    description: Annotated[str, Form(max_length=2000)] = "",
+) -> OperationShown:
+    """Compile and prove a model that was made elsewhere; the answer is an operation to follow."""
+    names = [check_path(file.filename or "") for file in (source, data)]
+    if any(len(name.parts) != 1 for name in names) or names[0] == names[1]:
+        raise InvalidError("source and data are two plain file names")
+    request = BuildRequest(model, f"source{names[0].suffix}", f"data{names[1].suffix}", target, task, description)
+    identity = context.operations.new_id()
+    folder = context.operations.folder_of(identity)
+    try:
+        left = context.upload_bytes - save(source, folder / request.source, context.upload_bytes)
+        save(data, folder / request.data, left)
+        operation = context.operations.queue_build(identity, request)
+    except BaseException:
+        context.operations.clean(identity)
+        raise
+    return OperationShown.model_validate(plain_operation(operation))

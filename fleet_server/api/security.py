@@ -1,0 +1,89 @@
+"""What every answer and every body passes: security headers, and limits on what is read.
+
+Sources: OWASP Secure Headers; Content Security Policy Level 3.
+"""
+
+import contextlib
+from http import HTTPStatus
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fleet_server.api.problems import problem
+
+SMALL_BODY_BYTES = 1024 * 1024
+_UPLOADS = ("/versions", "/builds")
+_PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+# Swagger UI sets style attributes; scripts stay this server's own there as well.
+_DOCS_POLICY = _PAGE_POLICY + "; style-src 'self' 'unsafe-inline'"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class BodyTooLargeError(Exception):
+    """More of a body came than is taken here."""
+
+
+class SecurityMiddleware:
+    """Adds the headers, and ends a request whose body is over its limit (`upload_bytes` for uploads)."""
+
+    def __init__(self, app: ASGIApp, upload_bytes: int) -> None:
+        self._app = app
+        self._upload_bytes = upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        limit = self._upload_bytes if path.endswith(_UPLOADS) else SMALL_BODY_BYTES
+        seen, started, over = 0, False, False
+
+        async def counted() -> Message:
+            nonlocal seen, over
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                over = True
+                raise BodyTooLargeError
+            return message
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if over and not started:
+                return  # whatever the application makes of the cut body: the answer is ours, below
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["Content-Security-Policy"] = _DOCS_POLICY if path.startswith("/docs") else _PAGE_POLICY
+                if path.startswith("/api/") or path == "/signin":
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        over = _declared(scope) > limit
+        if not over:
+            with contextlib.suppress(BodyTooLargeError):
+                await self._app(scope, counted, guarded)
+        if over and not started:
+            over = False
+            detail = f"a body here has {limit} bytes at most"
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, path)(scope, receive, guarded)
+
+
+def _declared(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0

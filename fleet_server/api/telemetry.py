@@ -1,0 +1,129 @@
+"""Health, windows and drift."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from edge_agent.contract import codec
+from fleet_server.api.answers import Answer, ListOf, Time
+from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.core.drift import DriftReport
+from fleet_server.services.clock import iso, parse_iso
+from fleet_server.services.errors import InvalidError
+from fleet_server.store.health import HealthFilter
+from fleet_server.store.windows import WindowFilter
+
+router = APIRouter(prefix="/api/v1", tags=["telemetry"])
+Name = Annotated[str | None, Query(max_length=64)]
+Since = Annotated[str | None, Query(max_length=40, description="ISO 8601, when the server received it")]
+VersionNumber = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
+
+
+class WindowShown(Answer):
+    """A window of one device, with its counts."""
+
+    device: str
+    model: str
+    version: int
+    boot: int
+    number: int
+    digest: str
+    started: Time
+    ended: Time
+    received: Time
+    counts: dict[str, Any]
+
+
+class FeatureShown(Answer):
+    """What is said of one column."""
+
+    feature: str
+    psi: float
+    p_value: float
+    shift_sigma: float
+    missing_ratio: float
+    outside_ratio: float
+    drifted: bool
+    explanation: str
+
+
+class DeviceDrift(Answer):
+    """A device by itself: its state, and the columns that drifted."""
+
+    device: str
+    state: str
+    rows: int
+    windows: int
+    drifted: list[str]
+
+
+class DriftShown(Answer):
+    """Drift of a version in a group."""
+
+    model: str
+    version: int
+    group: str | None
+    state: str
+    rows: int
+    windows: int
+    features: list[FeatureShown]
+    output: FeatureShown
+    devices: list[DeviceDrift]
+
+
+def _since(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_iso(text)
+    except (ValueError, OverflowError) as error:
+        raise InvalidError(f"since: {text!r} is no ISO 8601 time") from error
+
+
+@router.get("/health")
+def list_health(
+    context: Context, paging: Paging, _asker: Asker, device: Name = None, model: Name = None, since: Since = None
+) -> ListOf[dict[str, Any]]:
+    """List health objects, newest first."""
+    page = context.telemetry.list_health(HealthFilter(device, model, _since(since)), paging)
+    items = [{"device": item.device, "received": iso(item.received), **item.body} for item in page.items]
+    return ListOf(items=items, next=page.next)
+
+
+@router.get("/windows")
+def list_windows(
+    context: Context,
+    paging: Paging,
+    _asker: Asker,
+    device: Name = None,
+    model: Name = None,
+    version: VersionNumber = None,
+    since: Since = None,
+) -> ListOf[WindowShown]:
+    """List windows, newest first."""
+    page = context.telemetry.list_windows(WindowFilter(device, model, version, _since(since)), paging)
+    return ListOf(items=[WindowShown.model_validate(item) for item in page.items], next=page.next)
+
+
+@router.get("/drift")
+def show_drift(
+    context: Context,
+    _asker: Asker,
+    model: Annotated[str, Query(max_length=64)],
+    version: VersionNumber = None,
+    group: Name = None,
+) -> DriftShown:
+    """Say whether a version's inputs and outputs drifted in a group, or in the whole fleet."""
+    found = context.drift.assess(model, version, group)
+    plain = codec.to_plain(found.report)
+    devices = [_device(name, report) for name, report in found.devices]
+    head = {"model": found.model, "version": found.version, "group": found.group}
+    return DriftShown.model_validate(plain | head | {"devices": devices})
+
+
+def _device(name: str, report: DriftReport) -> DeviceDrift:
+    return DeviceDrift(
+        device=name,
+        state=report.state,
+        rows=report.rows,
+        windows=report.windows,
+        drifted=[item.feature for item in report.features if item.drifted],
+    )

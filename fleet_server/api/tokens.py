@@ -1,0 +1,110 @@
+"""Enrolment tokens, and enrolment itself."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from edge_agent.contract import codec
+from edge_agent.contract.messages import EnrolRequest
+from fleet_server.api.answers import Answer, Body, ListOf, Time
+from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.services.enrolment import TokenRequest
+
+router = APIRouter(prefix="/api/v1", tags=["enrolment"])
+
+
+class NewToken(Body):
+    """What a token is to allow."""
+
+    label: Annotated[str, Field(max_length=200)] = ""
+    uses: Annotated[int, Field(ge=1, le=10_000)] = 1
+    ttl_s: Annotated[int, Field(ge=1, le=365 * 24 * 3600)] = 3600
+    profile: str | None = None
+    labels: Annotated[dict[str, str], Field(default_factory=dict)]
+
+
+class TokenMade(Answer):
+    """A new token; its text is shown this once."""
+
+    id: str
+    token: str
+    expires: Time
+
+
+class TokenShown(Answer):
+    """A token without its text."""
+
+    id: str
+    label: str
+    uses: int
+    used: int
+    profile: str | None
+    labels: dict[str, str]
+    created: Time
+    expires: Time
+
+
+class Board(Answer):
+    """What a board says of itself."""
+
+    arch: str
+    cores: int
+    memory_mb: float
+    memory_free_mb: float
+    disk_free_mb: float
+    runtimes: dict[str, str]
+    python: str
+    agent: str
+    profile: str
+    simulated: bool = False
+
+
+class NewDevice(Answer):
+    """A board asks to be let in."""
+
+    token: Annotated[str, Field(max_length=500)]
+    device: str
+    public_key: str
+    capabilities: Board
+
+
+class Enrolled(Answer):
+    """What a board needs from now on."""
+
+    device: str
+    server_key: str
+    topic_root: str
+    broker_host: str
+    broker_port: int
+    broker_password: str
+    broker_ca: str | None = None
+
+
+@router.post("/enrol", response_model_exclude_none=True)
+def enrol(body: NewDevice, context: Context) -> Enrolled:
+    """Let a device in by a token."""
+    request = codec.from_plain(EnrolRequest, body.model_dump())
+    return Enrolled.model_validate(context.enroller.enrol(request))
+
+
+@router.get("/tokens")
+def list_tokens(context: Context, paging: Paging, _asker: Asker) -> ListOf[TokenShown]:
+    """List tokens, newest first."""
+    page = context.enroller.list_tokens(paging)
+    return ListOf(items=[TokenShown.model_validate(item) for item in page.items], next=page.next)
+
+
+@router.post("/tokens", status_code=201)
+def make_token(body: NewToken, context: Context, _asker: Asker) -> TokenMade:
+    """Make a token."""
+    token, text = context.enroller.make_token(
+        TokenRequest(body.label, body.uses, body.ttl_s, body.profile, body.labels)
+    )
+    return TokenMade.model_validate({"id": token.id, "token": text, "expires": token.expires})
+
+
+@router.delete("/tokens/{token}", status_code=204)
+def revoke_token(token: str, context: Context, _asker: Asker) -> None:
+    """Revoke a token; devices that it let in stay."""
+    context.enroller.revoke_token(token)

@@ -1,0 +1,183 @@
+"""The services, joined over one database and one wire, with the loop that turns rollouts.
+
+House rules: it needs no broker and no socket of its own, so that tests run the whole server over a wire in memory.
+"""
+
+import threading
+from dataclasses import dataclass
+from importlib import metadata
+
+import structlog
+
+from fleet_server.api.application import build_application
+from fleet_server.api.context import ApiContext
+from fleet_server.builds.builder import Builder
+from fleet_server.builds.sandbox import Limits, find_sandbox
+from fleet_server.config import ServerConfig
+from fleet_server.services.announcements import Announcer
+from fleet_server.services.assignments import Assigner
+from fleet_server.services.auth import Auth
+from fleet_server.services.clock import Clock, now_ms
+from fleet_server.services.controller import Controller
+from fleet_server.services.decisions import Decisions
+from fleet_server.services.devices import DeviceIntake, Devices
+from fleet_server.services.drift import Drift
+from fleet_server.services.enrolment import Enroller
+from fleet_server.services.events import Events
+from fleet_server.services.fleet import Fleet, ServerFacts
+from fleet_server.services.groups import Groups
+from fleet_server.services.keys import Authority, SigningKey
+from fleet_server.services.models import Models
+from fleet_server.services.operations import Operations
+from fleet_server.services.outbox import Outbox
+from fleet_server.services.profiles import load_profiles
+from fleet_server.services.rollouts import Rollouts
+from fleet_server.services.telemetry import Telemetry
+from fleet_server.services.wire import Accounts, Contact, Wire
+from fleet_server.store.artifacts import ArtifactFolder
+from fleet_server.store.database import Database
+from fleet_server.store.errors import UnavailableError
+
+_log = structlog.get_logger(__name__)
+_MIB = 2**20
+_FORGET_EVERY_TICKS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the services need from outside of themselves."""
+
+    wire: Wire
+    accounts: Accounts
+    contact: Contact
+    signing: SigningKey
+    authority: Authority
+    broker_kind: str
+    broker_address: str
+    notes: tuple[str, ...]
+    url: str
+
+
+class Composition:
+    """The server without its sockets; `start` migrates the database and begins the loops, `close` ends them."""
+
+    def __init__(self, config: ServerConfig, outside: Outside, clock: Clock = now_ms) -> None:
+        self._config = config
+        self._outside = outside
+        self.stopping = threading.Event()
+        self._wake = threading.Event()
+        self._database = Database.at(config.data_dir / "server.db")
+        artifacts = ArtifactFolder(config.data_dir / "artifacts")
+        announcer = Announcer()
+        assigner = Assigner(artifacts, load_profiles(), config.settings)
+        rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
+        self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
+        self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
+        self.intake = DeviceIntake(
+            self._database,
+            artifacts,
+            self.controller,
+            outside.wire,
+            announcer,
+            clock,
+            self._wake.set,
+            config.health_kept,
+        )
+        devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
+        models = Models(self._database, artifacts, announcer, clock)
+        operations = Operations(self._database, config.data_dir / "builds", announcer, clock)
+        self.sandbox = find_sandbox()
+        limits = Limits(config.build_memory_mb, config.build_timeout_s)
+        self._builder = Builder(operations, models, self.sandbox, limits)
+        self.version = metadata.version("edgeloop")
+        self.context = ApiContext(
+            auth=Auth(self._database, clock),
+            announcer=announcer,
+            decisions=Decisions(self._database),
+            devices=devices,
+            drift=Drift(self._database, artifacts),
+            enroller=self._enroller(announcer, clock),
+            events=Events(self._database),
+            fleet=self._fleet(devices, clock),
+            groups=Groups(self._database, clock),
+            models=models,
+            operations=operations,
+            rollouts=rollouts,
+            telemetry=Telemetry(self._database),
+            ca_pem=outside.authority.pem,
+            url=outside.url,
+            work_folder=config.data_dir / "uploads",
+            upload_bytes=config.upload_mb * _MIB,
+        )
+        self.application = build_application(self.context, self.version)
+        self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
+
+    def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
+        out = self._outside
+        pin = out.signing.server_pin if self._config.loopback else out.authority.pin
+        return Enroller(self._database, out.accounts, out.contact, out.signing.public, pin, announcer, clock)
+
+    def _fleet(self, devices: Devices, clock: Clock) -> Fleet:
+        out = self._outside
+        facts = ServerFacts(self.version, out.broker_address, out.broker_kind, out.notes)
+        return Fleet(self._database, devices, out.wire.traffic, lambda: out.wire.connected, facts, clock)
+
+    def start(self) -> None:
+        """Migrate the database and begin the loops.
+
+        Raises:
+            UnavailableError: the database cannot be written.
+        """
+        self._database.upgrade()
+        self._builder.start()
+        self._loop.start()
+
+    def close(self) -> None:
+        """End the loops and close the database."""
+        self.stopping.set()
+        self._wake.set()
+        if self._loop.is_alive():
+            self._loop.join(15)
+        self._builder.stop()
+        self._database.close()
+
+    def operator_key(self, held: str | None) -> tuple[str, bool]:
+        """Return a valid API key, the held one where it is valid, and whether it was made now."""
+        if held and self.context.auth.check_key(held) is not None:
+            return held, False
+        return self.context.auth.make_key("operator"), True
+
+    def turn(self, generation: int) -> int:
+        """Do once what the loop does; return the generation of the connection that was served.
+
+        Raises:
+            UnavailableError: the database cannot be read or written now.
+        """
+        wire = self._outside.wire
+        if wire.connected and wire.generation != generation:
+            generation = wire.generation
+            count = self.outbox.forget_broker()
+            _log.info("desired_documents_queued", count=count)
+        self.controller.tick()
+        self.outbox.deliver()
+        return generation
+
+    def _run(self) -> None:
+        generation, paused, ticks = -1, False, 0
+        while not self.stopping.is_set():
+            self._wake.clear()
+            try:
+                generation = self.turn(generation)
+                if ticks % _FORGET_EVERY_TICKS == 0:
+                    self.intake.forget_old(self._config.window_days)
+                if paused:
+                    _log.info("controller_resumed")
+                paused = False
+            except UnavailableError as error:
+                if not paused:
+                    _log.error("controller_paused", error=str(error))
+                paused = True
+            except Exception:  # noqa: BLE001 - a defect in one turn must not leave the fleet without its controller
+                _log.exception("controller_turn_failed")
+            ticks += 1
+            self._wake.wait(self._config.tick_s)
