@@ -5,6 +5,7 @@ process turns. Without a model nothing heavy is imported. When the supervisor is
 """
 
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -111,6 +112,8 @@ class Worker:
                 self._channel.send(failure)
                 return
         self._models = models
+        gc.collect()
+        gc.freeze()  # the runtime's modules stay for good: no collection has to walk them between two predictions
         self._channel.send(Loaded(tuple(proofs)))
 
     def _load_one(

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.adapters.http_h11 import H11Parser
+from edge_agent.adapters.http_httptools import HttptoolsParser
 from edge_agent.adapters.http_message import Limits, Request
-from edge_agent.adapters.http_parser import H11Parser, HttptoolsParser, RequestParser
+from edge_agent.adapters.http_parser import RequestParser
 
 LIMITS = Limits(head_bytes=1000, body_bytes=100)
 MakeParser = Callable[[Limits], RequestParser]
