@@ -113,7 +113,9 @@ def _server(environment: Mapping[str, str], host: str, port: int) -> list[Check]
         return [*checks, Check("server", "bad", f"{error.what}: {error.why}", error.hint), _port(host, port)]
     server = fleet.get("server", {})
     online = f"{fleet.get('online')} of {fleet.get('devices')} devices online"
-    return [*checks, Check("server", "ok", f"version {server.get('version')}, {online}"), _broker(context.url, server)]
+    notes = [Check("server", "note", str(note)) for note in server.get("notes", ())]
+    said = Check("server", "ok", f"version {server.get('version')}, {online}")
+    return [*checks, said, _broker(context.url, server, connected=fleet.get("broker_connected", True)), *notes]
 
 
 def _tls(url: str, ca: str | None) -> Check:
@@ -125,9 +127,11 @@ def _tls(url: str, ca: str | None) -> Check:
     return Check("tls", "bad", f"{url} is plain HTTP beyond loopback: the API key can be read on the way", hint)
 
 
-def _broker(url: str, server: Mapping[str, object]) -> Check:
+def _broker(url: str, server: Mapping[str, object], *, connected: bool) -> Check:
     kind = str(server.get("kind") or "unknown")
     found = f"{kind} at {server.get('broker')}" if server.get("broker") else kind
+    if not connected:
+        return Check("broker", "bad", f"{found}: the server has no connection to it", "look at the server's log")
     if kind != "iotcore":
         return Check("broker", "ok", found)
     beyond = not url.startswith(LOOPBACK)

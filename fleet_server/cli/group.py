@@ -3,7 +3,7 @@
 from cyclopts import App
 
 from fleet_server.cli.client import connect
-from fleet_server.cli.output import Column, Output, field, print_fields, print_json, print_rows, say
+from fleet_server.cli.output import Column, Output, Row, field, print_fields, print_json, print_rows, say, show_time
 
 app = App(name="group", help="Groups: label queries over devices.")
 
@@ -11,8 +11,13 @@ _GROUPS = (
     Column("GROUP", field("name")),
     Column("QUERY", lambda row: row.get("query") or "(all devices)"),
     Column("DEVICES", field("devices"), "number"),
-    Column("TARGETS", lambda row: row.get("targets")),
+    Column("TARGETS", lambda row: targets_text(row)),
 )
+
+
+def targets_text(row: Row) -> list[str]:
+    """Return the versions that a group has come to, as model@version."""
+    return [f"{model}@{version}" for model, version in (row.get("targets") or {}).items()]
 
 
 @app.command(name="list")
@@ -39,7 +44,7 @@ def create(name: str, query: str = "", /, *, output: Output = "table") -> None:
     if output == "json":
         print_json(made)
         return
-    print_fields(made.items())
+    _print(made)
     say(f"Next: edgeloop rollout start MODEL VERSION --group {name} --dry-run")
 
 
@@ -48,12 +53,10 @@ def show(name: str, /, *, output: Output = "table") -> None:
     """Show a group and its devices."""
     with connect() as client:
         found = client.get(f"/groups/{name}")
-        members = client.pages("/devices", group=name)
-    ids = [device["id"] for device in members]
     if output == "json":
-        print_json({**found, "devices": ids})
+        print_json(found)
     else:
-        print_fields([*((key, value) for key, value in found.items() if key != "devices"), ("devices", ids)])
+        _print(found)
 
 
 @app.command
@@ -62,3 +65,15 @@ def delete(name: str, /) -> None:
     with connect() as client:
         client.delete(f"/groups/{name}")
     say(f"Deleted {name}.")
+
+
+def _print(found: Row) -> None:
+    print_fields(
+        [
+            ("group", found["name"]),
+            ("query", found["query"] or "(all devices)"),
+            ("created", show_time(found.get("created"))),
+            ("targets", targets_text(found)),
+            ("devices", found.get("members")),
+        ]
+    )

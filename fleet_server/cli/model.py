@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from fleet_server.cli.client import FleetClient, connect
+from fleet_server.cli.client import connect
 from fleet_server.cli.failures import CommandError
 from fleet_server.cli.operation import follow_operation
 from fleet_server.cli.output import (
@@ -28,12 +28,9 @@ app = App(name="model", help="Models, versions and their variants.")
 
 _RECORD = "version.json"
 _MODELS = (
-    Column("MODEL", field("model")),
-    Column("TASK", field("task")),
-    Column("VERSIONS", field("versions"), "number"),
+    Column("MODEL", field("name")),
     Column("LATEST", field("latest"), "number"),
     Column("CREATED", lambda row: show_time(row.get("created"))),
-    Column("DESCRIPTION", field("description")),
 )
 _VERSIONS = (
     Column("VERSION", field("version"), "number"),
@@ -102,7 +99,7 @@ def card(model: str, version: int | None = None, /, *, output: Output = "table")
         The number of the version; the newest where it is left out.
     """
     with connect() as client:
-        number = version if version is not None else newest_version(client, model)
+        number = version if version is not None else client.get(f"/models/{model}")["latest"]
         found = client.get(f"/models/{model}/versions/{number}/card")
     if output == "json":
         print_json(found)
@@ -200,18 +197,6 @@ def version_files(folder: Path) -> list[Path]:
             "trainer fit --help",
         )
     return [folder / _RECORD, *variants]
-
-
-def newest_version(client: FleetClient, model: str) -> int:
-    """Return the highest version number of a model.
-
-    Raises:
-        CommandError: it has none.
-    """
-    numbers = [int(row["version"]) for row in client.pages(f"/models/{model}/versions")]
-    if not numbers:
-        raise CommandError(f"{model} has no version", "nothing was pushed or built yet", "edgeloop model push DIR")
-    return max(numbers)
 
 
 def print_version(found: dict[str, Any]) -> None:

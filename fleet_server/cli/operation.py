@@ -5,7 +5,7 @@ from typing import Any
 
 from fleet_server.cli.client import FleetClient, connect
 from fleet_server.cli.failures import CommandError, Exit
-from fleet_server.cli.output import Column, Output, field, print_fields, print_json, print_rows, say, show, show_time
+from fleet_server.cli.output import Column, Output, field, print_fields, print_json, print_rows, say, show_time
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 POLL_S = 1.0
@@ -15,7 +15,7 @@ _OPERATIONS = (
     Column("KIND", field("kind")),
     Column("STATE", field("state"), "state"),
     Column("SUBJECT", field("subject")),
-    Column("PROGRESS", field("progress")),
+    Column("STEP", lambda row: (row.get("progress") or [None])[-1]),
     Column("CREATED", lambda row: show_time(row.get("created"))),
     Column("UPDATED", lambda row: show_time(row.get("updated"))),
     Column("ERROR", field("error")),
@@ -58,13 +58,13 @@ def operations(
 
 def follow_operation(client: FleetClient, operation: str, output: str) -> int:
     """Tell each new step of an operation on stderr until it ends, print it, and return the exit code."""
-    told = ""
+    told: list[str] = []
     while True:
         found = client.get(f"/operations/{operation}")
-        line = " · ".join(show(found[key]) for key in ("state", "progress") if found.get(key))
-        if line != told:
-            say(line)
-            told = line
+        steps = [str(step) for step in found.get("progress") or ()]
+        for step in steps[len(told) :]:
+            say(step)
+        told = steps
         if found["state"] in ENDED:
             _print(found, output)
             return Exit.DONE if found["state"] == "succeeded" else Exit.FAILED

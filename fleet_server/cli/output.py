@@ -20,6 +20,7 @@ PLAIN_WIDTH = 180
 STYLES = {
     "succeeded": "green",
     "ready": "green",
+    "done": "green",
     "running": "cyan",
     "offered": "cyan",
     "queued": "cyan",

@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from fleet_server.cli.context import Context, context_path, load_context, save_context
 from fleet_server.cli.failures import CommandError, Exit
@@ -17,7 +19,7 @@ def up(
     data_dir: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    name: tuple[str, ...] = (),
+    name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     broker: str = "auto",
     broker_port: int = 0,
 ) -> int:

@@ -1,6 +1,7 @@
 """A small fleet as the REST API tells of it: what the fake server in `web_api` answers; numbers as a real run gives."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -171,7 +172,7 @@ def rollout(identity: str, state: str, reason: str, states: tuple[str, ...], num
         for board, now in zip(BOARDS, states, strict=True)
     ]
     phases = [_phase(0, rows[:1]), _phase(1, rows[1:])]
-    current = 0 if phases[0]["state"] != "succeeded" else 1
+    current = 0 if phases[0]["succeeded"] < phases[0]["total"] else 1
     return {
         "id": identity,
         "model": "digits",
@@ -195,7 +196,7 @@ def _reason(state: str) -> str:
 def _phase(index: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
     done = sum(row["state"] == "succeeded" for row in rows)
     failed = sum(row["state"] in ("failed", "refused", "returned") for row in rows)
-    state = "succeeded" if done == len(rows) else "failed" if failed else "running" if done else "waiting"
+    state = "done" if done + failed == len(rows) else "running" if done or failed else "waiting"
     return {
         "index": index,
         "devices": rows,
@@ -205,6 +206,13 @@ def _phase(index: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "failed": failed,
         "pending": len(rows) - done - failed,
     }
+
+
+def group(name: str, query: str, indices: Iterable[int], targets: dict[str, int]) -> dict[str, Any]:
+    """Return a group of the devices at these indices."""
+    members = [BOARDS[index][0] for index in indices]
+    told = {"devices": len(members), "members": members, "targets": targets}
+    return {"name": name, "query": query, "created": iso(500), **told}
 
 
 def drift(model: str, number: int) -> dict[str, Any]:
@@ -231,7 +239,10 @@ def drift(model: str, number: int) -> dict[str, Any]:
         "windows": 12,
         "features": features,
         "output": {"psi": 0.31, "p_value": 1e-9, "drifted": True, "explanation": "label 4 from 10 % to 27 %"},
-        "devices": ["gate-zero", "shed-tflite"],
+        "devices": [
+            {"device": name, "state": "drift", "rows": 620, "windows": 6, "drifted": ["pixel_3_4"]}
+            for name in ("gate-zero", "shed-tflite")
+        ],
     }
 
 
@@ -256,8 +267,8 @@ DECISIONS: tuple[dict[str, Any], ...] = (
      "reason": "4 of 4 devices succeeded", "author": "controller", "policy": {}, "evidence": {"succeeded": 4}},
 )  # fmt: skip
 OPERATIONS: tuple[dict[str, Any], ...] = (
-    {"id": "op1", "kind": "build", "subject": "wine", "state": "succeeded", "progress": {"step": "done"},
+    {"id": "op1", "kind": "build", "subject": "wine", "state": "succeeded", "progress": ["convert", "prove"],
      "result": {"model": "wine", "version": 1}, "error": None, "created": iso(80), "updated": iso(79)},
-    {"id": "op2", "kind": "build", "subject": "bad", "state": "failed", "progress": {"step": "convert"},
+    {"id": "op2", "kind": "build", "subject": "bad", "state": "failed", "progress": ["convert"],
      "result": None, "error": "the model is not skops: bad magic", "created": iso(70), "updated": iso(69)},
 )  # fmt: skip

@@ -39,6 +39,7 @@ class FakeFleet:
     codes: set[str] = field(default_factory=lambda: {"first"})
     stream: list[tuple[str, Any]] = field(default_factory=list)
     keep_streaming: bool = False
+    connected: bool = True
     closing: threading.Event = field(default_factory=threading.Event)
 
     def now(self, states: list[dict[str, Any]]) -> dict[str, Any]:
@@ -53,8 +54,8 @@ def full_fleet() -> FakeFleet:
         devices={row["id"]: row for row in map(web_data.device, range(4))},
         versions={("digits", number): web_data.version(number) for number in (1, 2)},
         groups={
-            "all": {"name": "all", "query": "", "devices": 4, "targets": [{"model": "digits", "version": 2}]},
-            "north": {"name": "north", "query": "site=north", "devices": 2, "targets": []},
+            "all": web_data.group("all", "", range(4), {"digits": 2}),
+            "north": web_data.group("north", "site=north", range(2), {}),
         },
         rollouts={
             "r3": [
@@ -89,6 +90,7 @@ def _fleet(fleet: FakeFleet, query: dict[str, str], _body: Any) -> Answer:
         "models": len({model for model, _ in fleet.versions}),
         "rollouts_active": sum(states[0]["state"] == "running" for states in fleet.rollouts.values()),
         "messages_per_s": 3.4,
+        "broker_connected": fleet.connected,
         "server": {"version": "0.1.0", "broker": "127.0.0.1:18830", "kind": "mosquitto"},
     }
 
@@ -117,10 +119,12 @@ def _models(fleet: FakeFleet, _query: dict[str, str]) -> list[Any]:
     found = []
     for model, numbers in itertools.groupby(sorted(fleet.versions), key=lambda key: key[0]):
         newest = max(number for _, number in numbers)
-        card = fleet.versions[model, newest]["card"]
-        told = {"task": card["task"], "description": card["description"], "created": card["created"]}
-        found.append({"model": model, "versions": newest, "latest": newest, **told})
+        found.append({"name": model, "created": fleet.versions[model, newest]["created"], "latest": newest})
     return found
+
+
+def _model(fleet: FakeFleet, query: dict[str, str], _body: Any, name: str) -> Answer:
+    return 200, _one({row["name"]: row for row in _models(fleet, query)}, name, "model")
 
 
 def _versions(fleet: FakeFleet, _query: dict[str, str], _body: Any, model: str) -> Answer:
@@ -142,8 +146,17 @@ def _push(fleet: FakeFleet, _query: dict[str, str], parts: Any, model: str) -> A
 
 
 def _build(fleet: FakeFleet, _query: dict[str, str], parts: Any, model: str) -> Answer:
-    started = {**web_data.OPERATIONS[0], "id": "op9", "subject": model, "state": "running", "result": None}
-    fleet.operations["op9"] = [started, {**started, "state": "succeeded", "result": {"model": model, "version": 1}}]
+    started = {
+        **web_data.OPERATIONS[0],
+        "id": "op9",
+        "subject": model,
+        "state": "running",
+        "progress": [],
+        "result": None,
+    }
+    half = {**started, "progress": ["convert"]}
+    done = {**started, "state": "succeeded", "progress": ["convert", "prove"], "result": {"model": model, "version": 1}}
+    fleet.operations["op9"] = [half, done]
     return 202, started
 
 
@@ -162,7 +175,7 @@ def _make_token(fleet: FakeFleet, _query: dict[str, str], body: Any) -> Answer:
 def _make_group(fleet: FakeFleet, _query: dict[str, str], body: Any) -> Answer:
     if body["name"] in fleet.groups:
         raise ProblemError(409, f"the group {body['name']!r} exists", "names of groups are unique")
-    fleet.groups[body["name"]] = {**body, "devices": 4, "targets": []}
+    fleet.groups[body["name"]] = web_data.group(body["name"], body["query"], range(4), {})
     return 201, fleet.groups[body["name"]]
 
 
@@ -171,7 +184,7 @@ def _start(fleet: FakeFleet, _query: dict[str, str], body: Any) -> Answer:
     if body["dry_run"]:
         rows = [row for phase in fleet.rollouts["r1"][0]["phases"] for row in phase["devices"]]
         plan = [{**row, "phase": min(index, 1), "reason": ""} for index, row in enumerate(rows)]
-        plan[3] |= {"phase": None, "variant": None, "reason": "no variant fits: runtime tflite"}
+        plan[3] |= {"variant": None, "reason": "no variant fits: runtime tflite"}
         return 200, {"devices": plan}
     waiting = web_data.rollout("r9", "running", "", ("waiting",) * 4)
     fleet.rollouts["r9"] = [waiting, web_data.rollout("r9", "succeeded", "", ("succeeded",) * 4)]
@@ -219,6 +232,7 @@ ROUTES: tuple[Route, ...] = (
     _route("PATCH", "/devices/{id}", _label),
     _route("DELETE", "/devices/{id}", _delete("device")),
     _route("GET", "/models", _listed(_models)),
+    _route("GET", "/models/{m}", _model),
     _route("GET", "/models/{m}/versions", _versions),
     ("GET", re.compile(r"/models/([^/]+)/versions/(\d+)(?:/(card|variants))?"), _version),
     _route("POST", "/models/{m}/versions", _push),

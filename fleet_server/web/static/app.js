@@ -13,6 +13,7 @@ import { showSignin } from "./signin.js";
 const GAP_MS = 1500;
 const HEALTH_MS = 10_000;
 const DRIFT_MS = 30_000;
+const MANY = 100;
 const HEALTH_SPAN_MS = 30 * 60_000;
 
 const state = {
@@ -28,7 +29,7 @@ const loaders = {
   groups: async () => { state.groups = (await list("/groups", {}, 200)).items; },
   models: async () => {
     state.models = (await list("/models", {}, 50)).items;
-    await Promise.all(state.models.map(async ({ model }) => {
+    await Promise.all(state.models.map(async ({ name: model }) => {
       state.versions[model] = (await list(`/models/${encodeURIComponent(model)}/versions`, {}, 50)).items;
     }));
   },
@@ -56,6 +57,7 @@ const FOLLOWS = {
   event: ["events", "devices"],
   rollout: ["rollouts", "devices", "fleet"],
   decision: ["decisions", "rollouts"],
+  operation: ["models", "fleet"],
   poll: ["fleet", "devices", "rollouts", "events", "decisions", "models", "groups"],
 };
 
@@ -149,9 +151,11 @@ async function begin() {
   await refresh();
   follow((kind, data) => {
     if (kind === "fleet" && data && state.fleet) { state.fleet = { ...state.fleet, ...data }; render(); }
-    touch(FOLLOWS[kind]);
+    // With many devices, a change of the message rate alone does not read them all again: the clock does.
+    const rateAlone = kind === "fleet" && data && Object.keys(data).join() === "messages_per_s";
+    if (!rateAlone || state.devices.items.length < MANY) touch(FOLLOWS[kind]);
   }, live);
-  setInterval(() => document.hidden || touch(["health"]), HEALTH_MS);
+  setInterval(() => document.hidden || touch(["health", "devices"]), HEALTH_MS);
   setInterval(() => document.hidden || touch(["drift", "models"]), DRIFT_MS);
 }
 

@@ -10,8 +10,8 @@ const STEPS = 7;
 /** Offer the models, versions and groups there are; true when a model was chosen for the first time. */
 export function wireDrift(state) {
   const first = !state.choice.model && state.models.length > 0;
-  if (first) state.choice = { model: state.models[0].model, version: "", group: "" };
-  offer("model", state.models.map(({ model }) => [model, model]), state.choice.model);
+  if (first) state.choice = { model: state.models[0].name, version: "", group: "" };
+  offer("model", state.models.map(({ name }) => [name, name]), state.choice.model);
   const versions = (state.versions[state.choice.model] || []).map(({ version }) => version).sort((a, b) => b - a);
   offer("version", [["", "newest"], ...versions.map((version) => [version, version])], state.choice.version);
   offer("group", [["", "all devices"], ...state.groups.map(({ name }) => [name, name])], state.choice.group);

@@ -11,7 +11,8 @@ export function showFleet({ fleet, error }) {
     tile("Rollouts under way", number(fleet.rollouts_active), fleet.rollouts_active ? "watched below" : "nothing moves"),
     tile("Messages", number(fleet.messages_per_s), "per second from devices"),
   ];
-  return [h("h1", { class: "unseen" }, "Fleet"), error && h("p", { class: "alarm", role: "alert" }, error), h("div", { class: "tiles" }, tiles)].filter(Boolean);
+  const cut = fleet.broker_connected === false && "The server has no connection to its broker: nothing reaches the devices.";
+  return [h("h1", { class: "unseen" }, "Fleet"), cut && h("p", { class: "alarm", role: "alert" }, cut), error && h("p", { class: "alarm", role: "alert" }, error), h("div", { class: "tiles" }, tiles)].filter(Boolean);
 }
 
 function tile(title, value, note) {

@@ -4,7 +4,7 @@ import { ago, badge, bar, bytes, empty, h, latency, number, percent, table } fro
 
 export function showModels(models, versions, running) {
   if (!models.length) return [empty("No models yet. Push a version that trainer made:", "edgeloop model push DIR")];
-  return models.map(({ model }) => showModel(model, [...(versions[model] || [])].sort((a, b) => b.version - a.version), running));
+  return models.map(({ name: model }) => showModel(model, [...(versions[model] || [])].sort((a, b) => b.version - a.version), running));
 }
 
 function showModel(model, versions, running) {

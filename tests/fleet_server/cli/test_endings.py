@@ -11,6 +11,7 @@ import pytest
 from fleet_server.cli.context import Context, context_path, load_context, save_context
 from fleet_server.cli.failures import CommandError, Exit
 from tests.fakes.web_api import KEY
+from tests.fakes.web_routes import FakeFleet
 from tests.fleet_server.cli.conftest import Shell
 
 
@@ -86,6 +87,12 @@ def test_the_doctor_finds_what_is_wrong_and_leaves_3(lonely: Shell, monkeypatch:
     assert found["mosquitto"]["verdict"] == "note"
     assert lonely("doctor --host 0.0.0.0 -o json") == Exit.UNHEALTHY
     assert {row["name"]: row["verdict"] for row in lonely.json}["mosquitto"] == "bad"
+
+
+def test_the_doctor_sees_a_server_that_lost_its_broker(shell: Shell, fleet: FakeFleet) -> None:
+    fleet.connected = False
+    assert shell("doctor -o json") == Exit.UNHEALTHY
+    assert {row["name"]: row["verdict"] for row in shell.json}["broker"] == "bad"
 
 
 def test_the_doctor_calls_plain_http_beyond_loopback_bad(lonely: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

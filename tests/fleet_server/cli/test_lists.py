@@ -8,9 +8,9 @@ from tests.fleet_server.cli.conftest import Shell
 # Command, what its table must name, and the keys that each item of its JSON has.
 LISTS = [
     ("device list", ("porch-pi", "pi-zero-2w (simulated)", "fetching 2/5", "digits@1 (onnx-int8)"), "id"),
-    ("model list", ("digits", "classification"), "model"),
+    ("model list", ("digits", "2026-11-22"), "name"),
     ("model show digits", ("Pipeline(StandardScaler, MLPClassifier)", "accuracy=0.9776"), "version"),
-    ("group list", ("(all devices)", "site=north"), "name"),
+    ("group list", ("(all devices)", "site=north", "digits@2"), "name"),
     ("rollout list", ("digits@2", "halted", "1 device failed, 0 are allowed", "2/4"), "id"),
     ("events", ("update_failed", "3 of 20 rows answered NaN"), "code"),
     ("decisions", ("roll_back", "controller", "porch-pi unhealthy"), "kind"),
@@ -110,7 +110,7 @@ def test_a_group_shows_its_devices(shell: Shell) -> None:
     assert shell("group show north") == 0
     assert "porch-pi, greenhouse" in shell.out
     assert shell("group show north -o json") == 0
-    assert shell.json["devices"] == ["porch-pi", "greenhouse"]
+    assert shell.json["members"] == ["porch-pi", "greenhouse"]
 
 
 def test_a_rollout_shows_phases_devices_and_reasons(shell: Shell) -> None:
