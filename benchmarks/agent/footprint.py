@@ -118,7 +118,7 @@ def _kib(path: Path) -> dict[str, int]:
 
 
 def _fit(out: Path) -> Path:
-    subprocess.run([sys.executable, "-m", "trainer.cli", "fit", "digits-mlp", "--out", str(out)], check=True)
+    subprocess.run([sys.executable, "-m", "trainer", "fit", "digits-mlp", "--out", str(out)], check=True)
     return out
 
 

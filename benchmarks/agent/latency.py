@@ -198,7 +198,7 @@ def _connect(sock: socket.socket, address: Any) -> None:
 
 
 def _fit(out: Path) -> Path:
-    command = [sys.executable, "-m", "trainer.cli", "fit", "digits-mlp", "--out", str(out)]
+    command = [sys.executable, "-m", "trainer", "fit", "digits-mlp", "--out", str(out)]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return out
 

@@ -4,7 +4,6 @@ House rules: light without a model (no numpy here); every error is a JSON object
 was wrong and what was expected; a request that names a model is counted there even when it is refused.
 """
 
-import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -129,6 +128,8 @@ class LocalApi:
         return Answer(200, text.encode(), CONTENT_TYPE)
 
     def _server_metadata(self, _request: Request) -> Answer:
+        import importlib.metadata  # 3 MB, for a call that hardly any client makes
+
         plain = {
             "name": "edgeloop",
             "version": importlib.metadata.version("edgeloop"),
