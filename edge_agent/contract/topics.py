@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DEFAULT_ROOT = "edgeloop/v1"
+# In Mosquitto's access lists: the name of whoever is connected.
+ANY_USER = "%u"
 
 _ROOT = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _DEVICE_ID = re.compile(r"[a-z0-9-]{1,64}")
@@ -62,6 +64,15 @@ def check_digest(text: str) -> str:
     return _check(_DIGEST, text, "a digest is 64 lower-case hexadecimal digits")
 
 
+def plain_filter(text: str) -> str:
+    """Return a filter without the `$share/<group>/` of a shared subscription: what topics have to match."""
+    return text.split("/", 2)[2] if text.startswith("$share/") else text
+
+
+def _check_user(text: str) -> str:
+    return text if text == ANY_USER else check_device_id(text)
+
+
 def _check(pattern: re.Pattern[str], text: str, rule: str) -> str:
     if pattern.fullmatch(text) is None:
         raise ValueError(f"{text[:80]!r}: {rule}")
@@ -112,6 +123,28 @@ class Topics:
     def retained_up(self) -> tuple[str, str]:
         """Filters for the two retained topics of every device, which the controller reads after a restart."""
         return f"{self.root}/d/+/up/{Up.STATUS}", f"{self.root}/d/+/up/{Up.REPORTED}"
+
+    def writable(self, device: str) -> tuple[str, ...]:
+        """Filters that a device may write on; `ANY_USER` in its place makes the pattern of an access list."""
+        own = f"{self.root}/d/{_check_user(device)}"
+        return f"{own}/up/#", f"{own}/rsp/#"
+
+    def readable(self, device: str) -> tuple[str, ...]:
+        """Filters of its own that a device may read; `ANY_USER` as for `writable`."""
+        return (f"{self.root}/d/{_check_user(device)}/dn/#",)
+
+    def shared(self, cohort: str) -> tuple[str, ...]:
+        """Filters that every device of a cohort may read."""
+        return f"{self.root}/c/{check_name(cohort)}/+", f"{self.root}/trust/+", self.server_status()
+
+    def dashboards(self) -> tuple[str, ...]:
+        """Filters that dashboards may read: what is for them alone, and who is there."""
+        devices = f"{self.root}/d/+/up"
+        return f"{devices}/{Up.HEALTH}/+", f"{devices}/{Up.STATUS}", self.server_status()
+
+    def everything(self) -> str:
+        """Filter for all below the root, which is the server's."""
+        return f"{self.root}/#"
 
     def parse_up(self, topic: str) -> UpTopic:
         """Parse what a device wrote.

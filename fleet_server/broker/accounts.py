@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge_agent.contract.topics import Topics, check_device_id, check_name
+from edge_agent.contract.topics import ANY_USER, Topics, check_device_id, check_name
 
 SERVER_USER = "_server"
 DASHBOARD_USER = "_dashboard"
@@ -125,29 +125,12 @@ def render_access(topics: Topics, cohorts: Mapping[str, str]) -> str:
 
     Patterns hold for every user, so dashboards are denied what a device of their name could write.
     """
-    root = topics.root
-    lines = [
-        f"pattern write {root}/d/%u/up/#",
-        f"pattern write {root}/d/%u/rsp/#",
-        f"pattern read {root}/d/%u/dn/#",
-        "",
-        f"user {SERVER_USER}",
-        f"topic readwrite {root}/#",
-        "topic read $SYS/#",
-        "",
-        f"user {DASHBOARD_USER}",
-        f"topic deny {root}/d/{DASHBOARD_USER}/#",
-        f"topic read {root}/d/+/up/health/+",
-        f"topic read {root}/d/+/up/status",
-        f"topic read {topics.server_status()}",
-        "topic read $SYS/#",
-    ]
+    lines = [f"pattern write {text}" for text in topics.writable(ANY_USER)]
+    lines += [f"pattern read {text}" for text in topics.readable(ANY_USER)]
+    lines += ["", f"user {SERVER_USER}", f"topic readwrite {topics.everything()}", "topic read $SYS/#"]
+    own = (text.replace(ANY_USER, DASHBOARD_USER) for text in topics.writable(ANY_USER))
+    lines += ["", f"user {DASHBOARD_USER}", *(f"topic deny {text}" for text in own)]
+    lines += [*(f"topic read {text}" for text in topics.dashboards()), "topic read $SYS/#"]
     for device, cohort in sorted(cohorts.items()):
-        lines += [
-            "",
-            f"user {check_device_id(device)}",
-            f"topic read {root}/c/{check_name(cohort)}/+",
-            f"topic read {root}/trust/+",
-            f"topic read {topics.server_status()}",
-        ]
+        lines += ["", f"user {check_device_id(device)}", *(f"topic read {text}" for text in topics.shared(cohort))]
     return "\n".join(lines) + "\n"

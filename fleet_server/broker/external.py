@@ -6,7 +6,7 @@ House rules: nothing is written to it but messages; what it must be configured t
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from edge_agent.contract.topics import Topics
+from edge_agent.contract.topics import ANY_USER, Topics
 from fleet_server.broker.accounts import UnmanagedAccounts
 from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, Endpoint, is_loopback
 from fleet_server.broker.client import BrokerAddress
@@ -45,11 +45,12 @@ class ExternalBroker:
 
     def __init__(self, url: str, topics: Topics, ca_file: Path | None = None) -> None:
         self._address = parse_broker_url(url, ca_file.read_text() if ca_file is not None else None)
+        write, read = topics.writable(ANY_USER), (*topics.readable(ANY_USER), *topics.shared("profile"))
         self._accounts = UnmanagedAccounts(
-            "this broker is yours to configure: for each device a user named by its id with the password that the "
-            f"enrolment returns, user name = client id, write on {topics.root}/d/%u/up/#, read on "
-            f"{topics.root}/d/%u/dn/#, {topics.root}/c/<profile>/+ and {topics.server_status()}; retained messages, "
-            "MQTT 5, and packets of 512 KiB"
+            "this broker is yours to configure: for each device a user named by its id, with the password that the "
+            f"enrolment returns, and client id = user name; write on {' and '.join(write)}; read on {', '.join(read)} "
+            f"(with the device's own profile); for this server all of {topics.everything()}. It takes MQTT 5, retained "
+            "messages, and packets of 512 KiB"
         )
 
     @property

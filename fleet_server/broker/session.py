@@ -21,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.contract.states import Presence
+from edge_agent.contract.topics import plain_filter
 from fleet_server.broker.client import (
     BrokerAddress,
     build_client,
@@ -292,7 +293,6 @@ def _matching(subscriptions: dict[str, _Subscription], topic: str) -> list[_Subs
         return [exact]
     found: dict[Handler, _Subscription] = {}
     for text, subscription in subscriptions.items():
-        plain = text.split("/", 2)[2] if text.startswith("$share/") else text
-        if topic_matches_sub(plain, topic):
+        if topic_matches_sub(plain_filter(text), topic):
             found.setdefault(subscription.handler, subscription)
     return list(found.values())
