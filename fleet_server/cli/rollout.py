@@ -104,15 +104,14 @@ def start(
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
-    wanted = {"model": model, "version": version, "group": group}
-    body = {
-        **wanted,
+    wanted: dict[str, Any] = {"model": model, "version": version, "group": group}
+    body: dict[str, Any] = {
         "phases": list(phase),
         "max_failures": max_failures,
         "phase_soak_s": phase_soak,
         "phase_timeout_s": phase_timeout,
-        **({} if soak is None else {"soak": parse_soak(soak)}),
     }
+    body |= wanted if soak is None else {**wanted, "soak": parse_soak(soak)}
     return _plan(body, output) if dry_run else _start(body, output, watch=watch)
 
 

@@ -41,7 +41,7 @@ def up(
         The port of a managed broker; 0 is any free one.
     """
     from fleet_server.app import serve
-    from fleet_server.config import ServerConfig, default_data_dir
+    from fleet_server.config import ServerConfig, SetupError, default_data_dir
 
     try:
         config = ServerConfig(
@@ -55,8 +55,10 @@ def up(
         )
     except ValueError as error:
         raise CommandError("the server cannot start", str(error), "edgeloop up --help", Exit.USAGE) from error
-    serve(config, _announce)
-    return Exit.DONE
+    try:
+        return serve(config, _announce)
+    except SetupError as error:
+        raise CommandError(str(error), "", "edgeloop doctor", Exit.CONFIGURATION) from error
 
 
 def _held_key() -> str | None:
