@@ -3,6 +3,7 @@
 import secrets
 import socket
 import ssl
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,7 @@ def build_client(address: BrokerAddress, client_id: str, status_topic: str | Non
         client.will_set(status_topic, status_payload(Presence.LOST), qos=1, retain=True)
     client.on_socket_open = _no_delay
     client.on_publish = _on_publish
+    client.on_connect_fail = _on_connect_fail
     return client
 
 
@@ -89,6 +91,11 @@ def _properties(kind: int) -> Properties:
 def _on_publish(_client: Client, _data: Any, _mid: int, code: ReasonCode, _properties: Properties) -> None:
     if code.is_failure:
         log.error("broker_refused_message", reason=str(code))
+
+
+def _on_connect_fail(_client: Client, _data: Any) -> None:
+    # paho calls this while it handles the exception, and tells it nowhere else.
+    log.warning("broker_unreachable", error=str(sys.exc_info()[1]))
 
 
 def _no_delay(_client: Client, _data: Any, sock: Any) -> None:
