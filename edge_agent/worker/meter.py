@@ -69,19 +69,15 @@ class Meter:
         self._pending = 0
         self.totals = Totals()
         self._started_ms = clock.epoch_ms()
-        self._apply(settings)
+        self._settings = settings
         self._window_ends = clock.monotonic_s() + settings.window_s
 
     def configure(self, settings: AgentSettings) -> None:
         """Take new settings; a shorter span holds for the window under way."""
         with self._lock:
-            self._apply(settings)
+            self._settings = settings
             self._window_ends = min(self._window_ends, self._clock.monotonic_s() + settings.window_s)
             self._close_if_full()
-
-    def _apply(self, settings: AgentSettings) -> None:
-        self._settings = settings
-        self._ring_limit = min(RING_ROWS, settings.window_rows)
 
     def record(self, x: Matrix, prediction: Prediction, microseconds: float) -> None:
         """Count answered rows and the time that their inference took."""
@@ -98,7 +94,7 @@ class Meter:
                 self._fold_pending()
                 self._fold(x, prediction.scores, prediction.indices)
             self._count_call(rows, microseconds)
-            if self._pending >= self._ring_limit or self._tally.rows >= self._settings.window_rows:
+            if self._pending >= RING_ROWS or self._tally.rows >= self._settings.window_rows:
                 self._fold_pending()
                 self._close_if_full()
 

@@ -21,6 +21,7 @@ __all__ = [
     "Recipe",
     "baseline_of",
     "broken",
+    "crashing",
     "logistic",
     "memory_bomb",
     "nan_producing",
@@ -131,6 +132,16 @@ def tflite_logistic(folder: Path, **overrides: Any) -> FakeBundle:
     return write_bundle(
         folder, recipe, "model.tflite", softmax_regression(weights, bias), lambda x: _softmax(x @ weights + bias)
     )
+
+
+def crashing(folder: Path, **overrides: Any) -> FakeBundle:
+    """A TFLite bundle with as many classes as features that kills the process which loads it (SIGSEGV)."""
+    from tests.fakes.tflite_models import endless_recursion
+
+    recipe = Recipe(**{"variant": "tflite-fp32", "runtime": Runtime.TFLITE, **overrides})
+    weights, bias = _weights(recipe)
+    model = endless_recursion(recipe.features)
+    return write_bundle(folder, recipe, "model.tflite", model, lambda x: _softmax(x @ weights + bias))
 
 
 def broken(folder: Path, **overrides: Any) -> FakeBundle:

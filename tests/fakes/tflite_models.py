@@ -56,3 +56,27 @@ def _tensor(name: str, shape: list[int], signature: list[int] | None, buffer: in
     tensor.name, tensor.shape, tensor.shapeSignature, tensor.buffer = name.encode(), shape, signature, buffer
     tensor.type = schema.TensorType.FLOAT32
     return tensor
+
+
+def endless_recursion(width: int) -> bytes:
+    """Return a model whose WHILE has the model itself as its body: preparing it overflows the stack (SIGSEGV)."""
+    model = schema.ModelT()
+    model.version = 3
+    model.buffers = [schema.BufferT(), schema.BufferT()]
+    model.buffers[1].data = np.array([1], np.uint8)
+    model.operatorCodes = [_code(119)]
+    loop = schema.OperatorT()
+    loop.opcodeIndex, loop.inputs, loop.outputs = 0, [0], [1]
+    loop.builtinOptionsType = schema.BuiltinOptions.WhileOptions
+    loop.builtinOptions = schema.WhileOptionsT()
+    loop.builtinOptions.condSubgraphIndex, loop.builtinOptions.bodySubgraphIndex = 1, 0
+    main, condition = schema.SubGraphT(), schema.SubGraphT()
+    main.tensors = [_tensor(name, [1, width], [-1, width], 0) for name in ("x", "scores")]
+    main.inputs, main.outputs, main.operators = [0], [1], [loop]
+    condition.tensors = [_tensor("state", [1, width], [-1, width], 0), _tensor("go_on", [1], None, 1)]
+    condition.tensors[1].type = schema.TensorType.BOOL
+    condition.inputs, condition.outputs, condition.operators = [0], [1], []
+    model.subgraphs = [main, condition]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -163,6 +163,27 @@ def test_a_worker_ends_when_its_supervisor_is_gone(tmp_path: Path) -> None:
         assert process.process.returncode == 0
 
 
+def test_a_model_that_crashes_kills_its_own_worker_alone(tmp_path: Path) -> None:
+    with listen_tcp() as tcp, worker([tcp]) as serving, worker([tcp]) as proving:
+        serving.load(bundles.logistic(tmp_path / "good"))
+        serving.serve()
+        with pytest.raises(EOFError):
+            proving.load(bundles.crashing(tmp_path / "crashing"))
+        assert proving.process.wait(10) < 0
+        assert _post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
+
+
+def test_a_terminated_worker_drains_itself(tmp_path: Path) -> None:
+    with listen_tcp() as tcp, worker([tcp]) as process:
+        process.load(bundles.logistic(tmp_path))
+        process.serve()
+        assert _post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
+        process.process.terminate()
+        assert process.expect(WindowClosed).counts.rows == 1
+        process.expect(Drained)
+        assert process.process.wait(10) == 0
+
+
 def test_traffic_moves_between_two_workers_without_a_failed_request(tmp_path: Path) -> None:
     bundle = bundles.logistic(tmp_path / "bundle")
     request = _request(b"[[1, 2]]")
