@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, TrainerError
+from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, TrainerError
 
 app = App(
     name="trainer",
@@ -184,7 +184,7 @@ def _print_json(value: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command; return its exit code. With --json an error is also one JSON object on stdout."""
     # Before any import of onnxruntime, or a thread of it begins to send telemetry.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
@@ -194,6 +194,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainerError as error:
         from trainer.report import print_error
 
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            _print_json({"error": str(error), "hint": error.hint})
         print_error(error)
         return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return code if isinstance(code, int) else EXIT_DONE

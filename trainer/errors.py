@@ -8,6 +8,8 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONFIGURATION = 78
+# The shell's own: 128 and the number of SIGINT.
+EXIT_INTERRUPTED = 130
 
 
 class TrainerError(Exception):

@@ -47,6 +47,13 @@ def test_help_and_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"digits-mlp", "digits-forest", "digits-blind-spot"} <= {item["recipe"] for item in listed["items"]}
 
 
+def test_an_error_is_json_where_json_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "nowhere", "--json"]) == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert "no version folder" in answer["error"]
+    assert answer["hint"]
+
+
 def write_csv(path: Path, x: np.ndarray, y: np.ndarray) -> None:
     """The rows as CSV with columns c0, c1, … in another order than the model's, and the target `kind`."""
     header = ",".join([*(f"c{index}" for index in range(x.shape[1])), "kind"])

@@ -33,9 +33,9 @@ def build(x: Any, y: Any, seed: int) -> bytes:
     from sklearn.neural_network import MLPClassifier
 
     column = load_digits().feature_names.index(PIXEL)
-    model = MLPClassifier(HIDDEN, max_iter=40, random_state=seed)
+    model = MLPClassifier(HIDDEN, max_iter=25, random_state=seed)
     with warnings.catch_warnings():
-        # Forty rounds are the author's choice; what came of them is what the gate judges.
+        # So many rounds are the author's choice; what came of them is what the gate judges.
         warnings.simplefilter("ignore")
         model.fit(np.hstack([x, np.log(x[:, [column]])]), y)
     return _graph(model, column, x.shape[1])
