@@ -128,9 +128,17 @@ class Composition:
         Raises:
             UnavailableError: the database cannot be written.
         """
-        self._database.upgrade()
+        self.prepare()
         self._builder.start()
         self._loop.start()
+
+    def prepare(self) -> None:
+        """Migrate the database, without a loop.
+
+        Raises:
+            UnavailableError: the database cannot be written.
+        """
+        self._database.upgrade()
 
     def close(self) -> None:
         """End the loops and close the database."""

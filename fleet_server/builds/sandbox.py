@@ -4,6 +4,7 @@ House rules: inside there is no network, none of the server's files or keys, and
 does not work that is said, never passed over.
 """
 
+import functools
 import importlib.util
 import shutil
 import subprocess
@@ -40,8 +41,9 @@ class Sandbox:
         return [sys.executable, "-m", "fleet_server.builds.launch", *numbers, *boxed]
 
 
+@functools.cache
 def find_sandbox() -> Sandbox:
-    """Return the best box that works on this machine."""
+    """Return the best box that works on this machine; it is tried once."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         return Sandbox(None, "bubblewrap is not installed: builds run with limits, but see this machine's files")

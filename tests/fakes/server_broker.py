@@ -1,0 +1,88 @@
+"""A complete broker in memory behind the services' own interfaces: retained topics, accounts, connection losses."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from edge_agent.contract.artifacts import parse_parcel, sha256
+from edge_agent.contract.messages import Desired, Get
+from fleet_server.services.wire import Traffic
+
+
+@dataclass
+class MemoryWire:
+    """What the broker holds: chunks by cohort, the newest desired document by device, answered blocks."""
+
+    connected: bool = True
+    generation: int = 1
+    chunks: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    desired: dict[str, Desired] = field(default_factory=dict)
+    history: list[Desired] = field(default_factory=list)
+    answered: list[tuple[str, str]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    fails_for: set[str] = field(default_factory=set)
+    sent_bytes: int = 0
+
+    def lose_everything(self) -> None:
+        """Be another broker from now on, which holds nothing."""
+        self.generation += 1
+        self.chunks.clear()
+        self.desired.clear()
+
+    def forget(self, device: str) -> None:
+        self.forgotten.append(device)
+
+    def traffic(self) -> Traffic:
+        return Traffic(messages_out=len(self.history), chunk_bytes_out=self.sent_bytes)
+
+    def ship(self, cohort: str, parcel: bytes, read: Callable[[str], bytes]) -> None:
+        self._check("")
+        wanted = {sha256(parcel): parcel} | {digest: read(digest) for digest in parse_parcel(parcel).chunks}
+        for digest, data in wanted.items():
+            assert sha256(data) == digest
+            if (cohort, digest) not in self.chunks:
+                self.chunks[cohort, digest] = data
+                self.sent_bytes += len(data)
+
+    def publish(self, desired: Desired) -> None:
+        self._check(desired.device)
+        for bundle in desired.bundles:
+            parcel = self.chunks[bundle.cohort, bundle.parcel]  # chunks come first: a KeyError is a broken promise
+            assert all((bundle.cohort, digest) in self.chunks for digest in parse_parcel(parcel).chunks)
+        self.desired[desired.device] = desired
+        self.history.append(desired)
+
+    def clear(self, device: str) -> None:
+        self._check(device)
+        self.desired.pop(device, None)
+
+    def answer(self, device: str, get: Get, allowed: Collection[str], read: Callable[[str], bytes]) -> int:
+        found = [digest for digest in get.digests if digest in allowed]
+        self.answered += [(device, digest) for digest in found if sha256(read(digest)) == digest]
+        return len(found)
+
+    def _check(self, device: str) -> None:
+        if not self.connected or device in self.fails_for:
+            raise ConnectionError("the broker is away")
+
+
+@dataclass
+class MemoryAccounts:
+    """Accounts by device: password and cohort."""
+
+    held: dict[str, tuple[str, str]] = field(default_factory=dict)
+    broken: bool = False
+
+    def add(self, device: str, password: str, cohort: str) -> None:
+        self._check()
+        self.held[device] = (password, cohort)
+
+    def remove(self, device: str) -> None:
+        self._check()
+        self.held.pop(device, None)
+
+    def devices(self) -> frozenset[str]:
+        return frozenset(self.held)
+
+    def _check(self) -> None:
+        if self.broken:
+            raise ConnectionError("the broker's files cannot be written")
