@@ -1,5 +1,6 @@
 """`edgeloop rollout`: bring a version to a group in phases, watch it, and steer it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -22,6 +23,8 @@ from fleet_server.cli.watch import watch_rollout
 app = App(name="rollout", help="Bring a version to a group, in phases.")
 
 DEFAULT_PHASES = ("25%", "100%")
+SOAK = ("min_s", "max_s", "min_rows", "max_error_ratio")
+SETTINGS = ("health_s", "window_s", "window_rows", "threshold")
 
 _ROLLOUTS = (
     Column("ID", field("id")),
@@ -75,6 +78,7 @@ def start(
     phase_soak: float = 0.0,
     phase_timeout: float = 3600.0,
     soak: str | None = None,
+    settings: str | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     watch: Annotated[bool, Parameter(negative="")] = False,
     output: Output = "table",
@@ -99,19 +103,17 @@ def start(
         Seconds that a phase may take.
     soak
         When a device counts as healthy: min_s=10,max_s=60,min_rows=20,max_error_ratio=0 (any of these).
+    settings
+        How often devices report, and the decision threshold: health_s=60,window_s=3600,window_rows=10000,threshold=0.5.
     dry_run
         Print the plan and change nothing.
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
-    wanted: dict[str, Any] = {"model": model, "version": version, "group": group}
-    body: dict[str, Any] = {
-        "phases": list(phase),
-        "max_failures": max_failures,
-        "phase_soak_s": phase_soak,
-        "phase_timeout_s": phase_timeout,
-    }
-    body |= wanted if soak is None else {**wanted, "soak": parse_soak(soak)}
+    policy = {"max_failures": max_failures, "phase_soak_s": phase_soak, "phase_timeout_s": phase_timeout}
+    body = {"model": model, "version": version, "group": group, "phases": list(phase), **policy}
+    for key, text, names in (("soak", soak, SOAK), ("settings", settings, SETTINGS)):
+        body |= {} if text is None else {key: parse_numbers(text, names)}
     return _plan(body, output) if dry_run else _start(body, output, watch=watch)
 
 
@@ -190,24 +192,22 @@ def _steer(rollout: str, verb: Literal["pause", "resume", "abort", "promote"], o
     _print(found, output)
 
 
-def parse_soak(text: str) -> dict[str, float]:
-    """Return the numbers of `min_s=10,max_s=60,…`; the server checks their sense.
+def parse_numbers(text: str, names: Sequence[str]) -> dict[str, float]:
+    """Return the numbers of `name=1,other=2.5`; the server checks their sense.
 
     Raises:
-        CommandError: an unknown name, or no number.
+        CommandError: a name that is not among `names`, or no number.
     """
-    names = ("min_s", "max_s", "min_rows", "max_error_ratio")
     found: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = part.strip().partition("=")
         try:
             if name not in names:
                 raise ValueError(f"known are {', '.join(names)}")
-            found[name] = int(value) if name == "min_rows" else float(value)
+            found[name] = int(value) if name.endswith("_rows") else float(value)
         except ValueError as error:
-            raise CommandError(
-                f"{part.strip()!r} is no part of a soak", str(error), "edgeloop rollout start --help", Exit.USAGE
-            ) from error
+            what = f"{part.strip()!r} is no name=number that is taken here"
+            raise CommandError(what, str(error), "edgeloop rollout start --help", Exit.USAGE) from error
     return found
 
 

@@ -13,7 +13,7 @@ export function traffic(devices, health, filter) {
   }
   const rows = devices.items.map((device) => {
     const models = Object.entries(series).filter(([key]) => key.startsWith(`${device.id} `)).map(([, reports]) => reports.slice(-POINTS));
-    return { device, rate: rates(models), p50: (longest(models)).map((report) => report.infer_ms_p50) };
+    return { device, rate: rates(models), p50: (longest(models)).map((report) => report.infer_ms_p50 || NaN) };
   });
   const kept = rows.filter(({ device }) => !filter || words(device).includes(filter));
   return { rows: kept, all: devices.items.length, more: devices.more, filter };
@@ -47,7 +47,7 @@ const COLUMNS = [
   ["Runs", ({ device }) => runs(device)],
   ["Update", ({ device }) => update(device)],
   ["Rows/s", ({ rate }) => spark(rate, "rows per second", rate.length ? number(last(rate), 3) : "–"), "num"],
-  ["Median latency", ({ p50 }) => spark(p50, "median latency of one row", p50.length ? latency(last(p50)) : "–"), "num"],
+  ["Median latency", ({ p50 }) => spark(p50, "median latency of one row", latency(last(p50))), "num"],
   ["Errors", ({ device }) => errors(device.health), "num"],
 ];
 

@@ -9,7 +9,7 @@ export function showFleet({ fleet, error }) {
     ring("In sync", fleet.in_sync, fleet.devices, "accent"),
     tile("Models", number(fleet.models), "with versions to roll out"),
     tile("Rollouts under way", number(fleet.rollouts_active), fleet.rollouts_active ? "watched below" : "nothing moves"),
-    tile("Messages", number(fleet.messages_per_s), "per second from devices"),
+    tile("Messages", number(fleet.messages_per_s, 2), "per second from devices"),
   ];
   const cut = fleet.broker_connected === false && "The server has no connection to its broker: nothing reaches the devices.";
   return [h("h1", { class: "unseen" }, "Fleet"), cut && h("p", { class: "alarm", role: "alert" }, cut), error && h("p", { class: "alarm", role: "alert" }, error), h("div", { class: "tiles" }, tiles)].filter(Boolean);

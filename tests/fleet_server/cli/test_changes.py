@@ -131,11 +131,13 @@ def test_a_dry_run_shows_who_would_get_what_and_starts_nothing(shell: Shell, fle
 
 
 def test_a_rollout_starts_with_its_policy(shell: Shell, fleet: FakeFleet) -> None:
-    line = "rollout start digits 2 --group all --phase 1 --phase 100% --max-failures 1 --soak min_s=2,min_rows=5"
+    line = "rollout start digits 2 --group all --phase 1 --phase 100% --max-failures 1"
+    line += " --soak min_s=2,min_rows=5 --settings health_s=5,threshold=0.7"
     assert shell(line) == 0
     assert fleet.calls[-1][3] == {
         "model": "digits", "version": 2, "group": "all", "phases": ["1", "100%"], "max_failures": 1,
         "phase_soak_s": 0.0, "phase_timeout_s": 3600.0, "dry_run": False, "soak": {"min_s": 2.0, "min_rows": 5},
+        "settings": {"health_s": 5.0, "threshold": 0.7},
     }  # fmt: skip
     assert "edgeloop rollout watch r9" in shell.err
     assert shell("rollout start digits 2 --group all --soak min=2") == Exit.USAGE
