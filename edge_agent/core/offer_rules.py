@@ -19,16 +19,14 @@ _DISK_MARGIN_MB = 16.0
 class Offer:
     """A document, and what this device knows when it is offered.
 
-    `good` is the last committed set, `failed` the last that failed, `staged` the digests of bundles already verified
-    on disk, `worker_memory_mb` the limit of the worker.
+    `good` is the last committed set, `staged` the digests of bundles already verified on disk, `worker_memory_mb` the
+    limit of the worker.
     """
 
     desired: Desired
-    device: str
     capabilities: Capabilities
     worker_memory_mb: float
     good: Desired | None
-    failed: Desired | None
     staged: frozenset[str]
 
 
@@ -48,9 +46,6 @@ def judge_document(desired: Desired, device: str, highest_seq: int, failed: Desi
 
 def judge_offer(offer: Offer) -> tuple[Move, Verdict | None]:
     """Decide how to begin: `ACCEPT`, `ADOPT` (same bundles, other settings), or `REFUSE` with its verdict."""
-    if offer.desired.device != offer.device:
-        wrong = f"the document is for {offer.desired.device!r}, this device is {offer.device!r}"
-        return Move.REFUSE, _refused(Reason.WRONG_DEVICE, wrong)
     if offer.good is not None and _same_bundles(offer.desired, offer.good):
         return Move.ADOPT, None
     verdict = _judge_runtimes(offer) or _judge_memory(offer) or _judge_disk(offer)

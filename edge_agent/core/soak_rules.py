@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edge_agent.contract.messages import Soak
+from edge_agent.contract.messages import Desired, Soak
 from edge_agent.contract.states import Reason, Result
 from edge_agent.core.control import ModelBeat
 from edge_agent.core.update_machine import Verdict
@@ -13,6 +13,16 @@ class Healthy:
     """The soak has succeeded."""
 
     detail: str
+
+
+def judge_set(
+    target: Desired, proven: frozenset[str], elapsed_s: float, beats: tuple[ModelBeat, ...] | None
+) -> Healthy | Verdict | None:
+    """Judge those models of a set that are new here (not in `proven`); without any beat yet, wait up to `max_s`."""
+    if beats is None and target.bundles and elapsed_s < target.soak.max_s:
+        return None
+    new = {bundle.model for bundle in target.bundles if bundle.digest not in proven}
+    return judge_soak(target.soak, elapsed_s, tuple(beat for beat in beats or () if beat.model in new))
 
 
 def judge_soak(soak: Soak, elapsed_s: float, beats: tuple[ModelBeat, ...]) -> Healthy | Verdict | None:

@@ -36,11 +36,13 @@ from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
 from edge_agent.supervisor.loop import Inputs, Loop, LoopParts, StopRequested
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
-from edge_agent.supervisor.service import Service, ServiceTimes
+from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus, write_status
 from edge_agent.supervisor.telemetry import Telemetry
-from edge_agent.supervisor.updates import UpdateParts, Updates, UpdateSettings
+from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
+from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.worker_phases import ServiceTimes
 
 _BIND_PATIENCE_S = 15.0
 _log = logging.getLogger(__name__)

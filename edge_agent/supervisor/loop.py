@@ -10,7 +10,7 @@ from edge_agent.adapters.broker import Acked, Arrived, Broker, BrokerInput, Conn
 from edge_agent.adapters.worker_process import WorkerGone, WorkerInput, WorkerSaid
 from edge_agent.contract.states import EventCode, Presence, Reason, UpdateState
 from edge_agent.contract.topics import Topics
-from edge_agent.supervisor import service as service_room
+from edge_agent.supervisor import news as news_room
 from edge_agent.supervisor.disk import ChunkRefused, ChunkStored, Disk, DiskBroke, DiskFailed, DiskInput, Staged
 from edge_agent.supervisor.fetching import Fetcher
 from edge_agent.supervisor.reporter import epoch_ms, progress
@@ -127,20 +127,20 @@ class Loop:
             case Acked():
                 self._parts.uplink.acked(item)
 
-    def _handle_news(self, news: service_room.News, now: float) -> None:
+    def _handle_news(self, news: news_room.News, now: float) -> None:
         telemetry = self._parts.telemetry
         match news:
-            case service_room.Counted(worker, beat):
+            case news_room.Counted(worker, beat):
                 telemetry.counted(worker, beat)
-            case service_room.Window(closed):
+            case news_room.Window(closed):
                 telemetry.window(closed)
-            case service_room.ServingLost(reason, detail, storm):
+            case news_room.ServingLost(reason, detail, storm):
                 code = EventCode.WORKER_HUNG if reason is Reason.WORKER_HUNG else EventCode.WORKER_CRASHED
                 again = "; it does so again and again" if storm else ""
                 _log.log(logging.ERROR if storm else logging.WARNING, "worker_lost reason=%s detail=%r", reason, detail)
                 telemetry.tell(code, f"{detail}{again}", None, {"reason": str(reason)})
                 self._restarting = True
-            case service_room.NowServing(trial):
+            case news_room.NowServing(trial):
                 if self._restarting and not trial:
                     telemetry.tell(EventCode.WORKER_RESTARTED, "a fresh worker serves")
                 self._restarting = False
@@ -224,7 +224,7 @@ class Loop:
             match item:
                 case WorkerSaid() | WorkerGone():
                     for news in self._parts.service.handle(item, time.monotonic()):
-                        if isinstance(news, service_room.Window):
+                        if isinstance(news, news_room.Window):
                             self._parts.telemetry.window(news.closed)
                 case Acked():
                     self._parts.uplink.acked(item)

@@ -8,118 +8,30 @@ crashes is started again after a growing delay. What happened is returned as new
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from edge_agent.adapters.worker_process import WorkerGone, WorkerInput, WorkerProcess, WorkerSaid
 from edge_agent.contract.messages import Proof
 from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
     Beat,
-    Configure,
     Drain,
     Drained,
     Load,
     Loaded,
     LoadFailed,
-    LoadModel,
     Serve,
     Serving,
     WindowClosed,
 )
 from edge_agent.core.retry import Backoff, CrashLog
+from edge_agent.supervisor.news import Counted, Guilty, News, NowServing, Proven, ServingLost, TrialFailed, Window
+from edge_agent.supervisor.worker_phases import Phase, ServiceTimes, Worker, configuration, overdue, same_bundles
 
 _BACKOFF = Backoff(first_s=1.0, max_s=60.0)
 _DRAIN_S = 10.0
 _DRAIN_GRACE_S = 3.0
 
-
-class Phase(StrEnum):
-    """Where a worker is in its life; each phase but the last two has a deadline."""
-
-    LOADING = "loading"
-    READY = "ready"
-    STARTING = "starting"
-    SERVING = "serving"
-    DRAINING = "draining"
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """The trial worker has loaded and proven its set."""
-
-    proofs: tuple[Proof, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrialFailed:
-    """The trial worker could not load or prove its set, crashed, or hung, before it served."""
-
-    reason: Reason
-    detail: str
-    digest: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NowServing:
-    """A worker accepts in place of the one before; `trial` where it is the update's."""
-
-    trial: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ServingLost:
-    """The serving worker ended unexpectedly; `storm` where it does so again and again."""
-
-    reason: Reason
-    detail: str
-    storm: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Guilty:
-    """A bundle of the wanted set does not load any more; the others are served without it."""
-
-    digest: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A beat of the serving worker, which is number `worker`."""
-
-    worker: int
-    beat: Beat
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A window that a worker closed."""
-
-    closed: WindowClosed
-
-
-News = Proven | TrialFailed | NowServing | ServingLost | Guilty | Counted | Window
 Spawn = Callable[[int], WorkerProcess]
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A live worker; `deadline` is when its phase must have ended, or its next beat have come."""
-
-    process: WorkerProcess
-    load: Load
-    phase: Phase
-    deadline: float
-    killed: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceTimes:
-    """Patience in seconds: silence (or one request) of a serving worker, and loading."""
-
-    hang_s: float
-    load_timeout_s: float
 
 
 class Service:
@@ -130,10 +42,10 @@ class Service:
         self._times = times
         self._count = 0
         self._wanted: Load | None = None
-        self._serving: _Worker | None = None
-        self._fresh: _Worker | None = None
-        self._trial: _Worker | None = None
-        self._draining: dict[int, _Worker] = {}
+        self._serving: Worker | None = None
+        self._fresh: Worker | None = None
+        self._trial: Worker | None = None
+        self._draining: dict[int, Worker] = {}
         self._crashes = CrashLog()
         self._retry_at = 0.0
 
@@ -145,18 +57,18 @@ class Service:
     @property
     def serves_wanted(self) -> bool:
         """Whether a worker serves the wanted set."""
-        return self._serving is not None and self._wanted is not None and _same(self._serving.load, self._wanted)
+        return self._serving is not None and self._wanted is not None and same_bundles(self._serving.load, self._wanted)
 
     def want(self, load: Load) -> None:
         """Set what shall be served; `tick` sees to it. Settings and thresholds alone are changed in place."""
         before, self._wanted = self._wanted, load
-        if before is not None and not _same(before, load):
+        if before is not None and not same_bundles(before, load):
             self._retry_at = 0.0
             self._kill_fresh("another set is wanted")
         for worker in (self._serving, self._fresh):
-            if worker is not None and _same(worker.load, load) and worker.load != load:
+            if worker is not None and same_bundles(worker.load, load) and worker.load != load:
                 worker.load = load
-                worker.process.send(_configure(load))
+                worker.process.send(configuration(load))
 
     def begin_trial(self, load: Load, now: float) -> tuple[News, ...]:
         """Start a worker that loads and proves a set while the present one serves."""
@@ -198,7 +110,7 @@ class Service:
         """Kill what is overdue; start a worker where the wanted set is not served."""
         for worker in self._all():
             if now >= worker.deadline and not worker.killed:
-                worker.killed = _overdue(worker.phase, self._times)
+                worker.killed = overdue(worker.phase, self._times)
                 worker.process.kill()
         if self._wanted is None or self._fresh is not None or self.serves_wanted or now < self._retry_at:
             return ()
@@ -224,7 +136,7 @@ class Service:
             return self._gone(worker, event, now)
         return self._said(worker, event, now)
 
-    def _said(self, worker: _Worker, event: WorkerSaid, now: float) -> tuple[News, ...]:
+    def _said(self, worker: Worker, event: WorkerSaid, now: float) -> tuple[News, ...]:
         if worker.killed and not isinstance(event.answer, WindowClosed):
             return ()
         match event.answer:
@@ -241,7 +153,7 @@ class Service:
             case Drained():
                 return ()
 
-    def _loaded(self, worker: _Worker, proofs: tuple[Proof, ...], now: float) -> tuple[News, ...]:
+    def _loaded(self, worker: Worker, proofs: tuple[Proof, ...], now: float) -> tuple[News, ...]:
         if worker is self._trial:
             worker.phase, worker.deadline = Phase.READY, float("inf")
             return (Proven(proofs),)
@@ -249,7 +161,7 @@ class Service:
             self._accept(worker, now)
         return ()
 
-    def _load_failed(self, worker: _Worker, digest: str, reason: Reason, detail: str, now: float) -> tuple[News, ...]:
+    def _load_failed(self, worker: Worker, digest: str, reason: Reason, detail: str, now: float) -> tuple[News, ...]:
         worker.killed = detail
         worker.process.kill()
         self._draining[worker.process.number] = worker
@@ -263,7 +175,7 @@ class Service:
             return (Guilty(digest, f"{reason}: {detail}"),)
         return self._crashed(reason, detail, now)
 
-    def _now_serving(self, worker: _Worker, now: float) -> tuple[News, ...]:
+    def _now_serving(self, worker: Worker, now: float) -> tuple[News, ...]:
         if worker is not self._trial and worker is not self._fresh:
             return ()
         trial = worker is self._trial
@@ -278,7 +190,7 @@ class Service:
             self._drain(before, now)
         return (NowServing(trial),)
 
-    def _beat(self, worker: _Worker, beat: Beat, now: float) -> tuple[News, ...]:
+    def _beat(self, worker: Worker, beat: Beat, now: float) -> tuple[News, ...]:
         if worker is not self._serving:
             return ()
         if beat.oldest_request_s > self._times.hang_s:
@@ -289,7 +201,7 @@ class Service:
         worker.deadline = now + self._times.hang_s
         return (Counted(worker.process.number, beat),)
 
-    def _gone(self, worker: _Worker, event: WorkerGone, now: float) -> tuple[News, ...]:
+    def _gone(self, worker: Worker, event: WorkerGone, now: float) -> tuple[News, ...]:
         reason, detail = (Reason.WORKER_HUNG, worker.killed) if worker.killed else (event.reason, event.detail)
         if self._draining.pop(worker.process.number, None) is not None:
             return ()
@@ -309,17 +221,17 @@ class Service:
             self._retry_at = now + _BACKOFF.delay_s(self._crashes.attempt - 1, jitter)
         return (ServingLost(reason, detail, self._crashes.is_storm),)
 
-    def _start(self, load: Load, now: float) -> _Worker:
+    def _start(self, load: Load, now: float) -> Worker:
         self._count += 1
         process = self._spawn(self._count)
         process.send(load)
-        return _Worker(process, load, Phase.LOADING, now + self._times.load_timeout_s)
+        return Worker(process, load, Phase.LOADING, now + self._times.load_timeout_s)
 
-    def _accept(self, worker: _Worker, now: float) -> None:
+    def _accept(self, worker: Worker, now: float) -> None:
         worker.phase, worker.deadline = Phase.STARTING, now + self._times.hang_s
         worker.process.send(Serve())
 
-    def _drain(self, worker: _Worker, now: float) -> None:
+    def _drain(self, worker: Worker, now: float) -> None:
         worker.phase, worker.deadline = Phase.DRAINING, now + _DRAIN_S + _DRAIN_GRACE_S
         worker.process.send(Drain(_DRAIN_S))
         self._draining[worker.process.number] = worker
@@ -331,31 +243,6 @@ class Service:
             self._draining[self._fresh.process.number] = self._fresh
             self._fresh = None
 
-    def _all(self) -> tuple[_Worker, ...]:
+    def _all(self) -> tuple[Worker, ...]:
         live = (self._serving, self._fresh, self._trial)
         return (*(worker for worker in live if worker is not None), *self._draining.values())
-
-
-def _same(a: Load, b: Load) -> bool:
-    """Whether the same bundles are loaded, whatever their settings and thresholds."""
-    return [(m.model, m.version, m.digest) for m in a.models] == [(m.model, m.version, m.digest) for m in b.models]
-
-
-def _configure(load: Load) -> Configure:
-    return Configure(load.settings, _thresholds(load.models))
-
-
-def _thresholds(models: tuple[LoadModel, ...]) -> dict[str, float]:
-    return {model.model: model.threshold for model in models if model.threshold is not None}
-
-
-def _overdue(phase: Phase, times: ServiceTimes) -> str:
-    match phase:
-        case Phase.LOADING:
-            return f"it did not load within {times.load_timeout_s:g} s"
-        case Phase.STARTING:
-            return f"it did not begin to serve within {times.hang_s:g} s"
-        case Phase.SERVING:
-            return f"it was silent for {times.hang_s:g} s"
-        case Phase.DRAINING | Phase.READY:
-            return "it did not end in time"

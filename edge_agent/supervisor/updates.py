@@ -5,19 +5,14 @@ begun again after a restart. Inputs that do not fit the present state are late a
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from edge_agent.adapters.artifacts import ChunkStore
-from edge_agent.adapters.journal import Journal
-from edge_agent.adapters.slots import Slots
-from edge_agent.adapters.trust import DistrustedError, Trust
+from edge_agent.adapters.trust import DistrustedError
 from edge_agent.contract.artifacts import sha256
-from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, Running
+from edge_agent.contract.messages import AgentSettings, Desired, Running
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
-from edge_agent.core.control import Beat, Load, LoadModel
+from edge_agent.core.control import Beat
 from edge_agent.core.offer_rules import Offer, judge_document, judge_offer
-from edge_agent.core.soak_rules import Healthy, judge_soak
+from edge_agent.core.soak_rules import Healthy, judge_set
 from edge_agent.core.update_machine import (
     MAX_TRIALS,
     SUPERSEDABLE,
@@ -36,9 +31,10 @@ from edge_agent.core.update_machine import (
     wake,
 )
 from edge_agent.supervisor import disk as disk_room
-from edge_agent.supervisor import service as service_room
-from edge_agent.supervisor.fetching import Fetched, Fetcher
-from edge_agent.supervisor.reporter import Reporter, epoch_ms
+from edge_agent.supervisor import news as news_room
+from edge_agent.supervisor.fetching import Fetched
+from edge_agent.supervisor.reporter import epoch_ms
+from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings, make_load, model_of
 
 _log = logging.getLogger(__name__)
 # A download that is tried again soon finds its chunks here.
@@ -48,32 +44,6 @@ _EVENTS = {
     Result.FAILED: EventCode.UPDATE_FAILED,
     Result.REFUSED: EventCode.UPDATE_REFUSED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateParts:
-    """What the updates act on."""
-
-    journal: Journal
-    trust: Trust
-    chunks: ChunkStore
-    slots: Slots
-    disk: disk_room.Disk
-    fetcher: Fetcher
-    service: service_room.Service
-    reporter: Reporter
-    board: Callable[[], Capabilities]
-    tell: Callable[[EventCode, str, str | None, dict[str, str]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSettings:
-    """The few values of the configuration that updates need."""
-
-    device: str
-    worker_memory_mb: float
-    beat_s: float
-    restore_timeout_s: float
 
 
 class Updates:
@@ -131,12 +101,12 @@ class Updates:
 
     def tick(self, now: float) -> None:
         """Look at what is due: the fetch, the soak, the restored set."""
-        match self.update.state:
-            case UpdateState.FETCHING:
+        match self.update:
+            case Update(state=UpdateState.FETCHING):
                 self._fetch_on(now)
-            case UpdateState.SOAKING:
-                self._judge_soak(now)
-            case UpdateState.RESTORING:
+            case Update(state=UpdateState.SOAKING, target=Desired() as target):
+                self._judge_soak(target, now)
+            case Update(state=UpdateState.RESTORING):
                 late = now - self._since >= self._settings.restore_timeout_s
                 if self._parts.service.serves_wanted or late:
                     self._move(Move.RESTORED, now)
@@ -171,20 +141,20 @@ class Updates:
             case _:
                 pass
 
-    def news(self, item: service_room.News, now: float) -> None:
+    def news(self, item: news_room.News, now: float) -> None:
         """Take in what the workers did."""
         match item, self.update.state:
-            case service_room.Proven(proofs), UpdateState.PROVING:
+            case news_room.Proven(proofs), UpdateState.PROVING:
                 self._move(Move.PROVED, now, advance(self.update, Move.PROVED, proofs=proofs))
-            case service_room.TrialFailed(reason, detail, digest), UpdateState.PROVING | UpdateState.SWITCHING:
-                self._fail(Verdict(Result.FAILED, reason, detail, self._model_of(digest)), now)
-            case service_room.NowServing(trial=True), UpdateState.SWITCHING:
+            case news_room.TrialFailed(reason, detail, digest), UpdateState.PROVING | UpdateState.SWITCHING:
+                self._fail(Verdict(Result.FAILED, reason, detail, model_of(self.update, digest)), now)
+            case news_room.NowServing(trial=True), UpdateState.SWITCHING:
                 self._move(Move.SWITCHED, now)
-            case service_room.ServingLost(reason, detail), UpdateState.SOAKING:
+            case news_room.ServingLost(reason, detail), UpdateState.SOAKING:
                 self._fail(Verdict(Result.FAILED, reason, detail), now)
-            case service_room.Counted(beat=beat), UpdateState.SOAKING:
+            case news_room.Counted(beat=beat), UpdateState.SOAKING:
                 self._beat = beat
-            case service_room.Guilty(digest, detail), _:
+            case news_room.Guilty(digest, detail), _:
                 self._disable(digest, detail, now)
             case _:
                 pass
@@ -201,18 +171,8 @@ class Updates:
         waiting = self.update.waiting
         if waiting is None:
             return
-        board = self._parts.board()
-        move, verdict = judge_offer(
-            Offer(
-                desired=waiting,
-                device=self._settings.device,
-                capabilities=board,
-                worker_memory_mb=self._settings.worker_memory_mb,
-                good=self.update.good,
-                failed=self.update.failed,
-                staged=self._parts.slots.digests(),
-            )
-        )
+        board, staged = self._parts.board(), self._parts.slots.digests()
+        move, verdict = judge_offer(Offer(waiting, board, self._settings.worker_memory_mb, self.update.good, staged))
         if move is Move.ACCEPT:
             names = ", ".join(f"{bundle.model} {bundle.version}" for bundle in waiting.bundles) or "no models"
             self._parts.tell(EventCode.UPDATE_STARTED, f"document {waiting.seq}: {names}", None, {})
@@ -225,15 +185,12 @@ class Updates:
         self._commit(new, now)
 
     def _commit(self, new: Update, now: float) -> None:
-        made = self._parts.reporter.report(
-            new, self.disabled, self._parts.fetcher.counts, terminal=new.outcome != self.update.outcome
-        )
+        ended = new.outcome != self.update.outcome
+        made = self._parts.reporter.report(new, self.disabled, self._parts.fetcher.counts, terminal=ended)
         self._parts.journal.save(new, made)
         self.last_report = made.body
-        self.update = new
-        self._since = now
-        effect = owed(new)
-        if effect is not None:
+        self.update, self._since = new, now
+        if (effect := owed(new)) is not None:
             self._run(effect, now)
 
     def _fail(self, verdict: Verdict, now: float) -> None:
@@ -254,13 +211,12 @@ class Updates:
             case Effect.TRY:
                 self._try(now)
             case Effect.PROVE:
-                prove = tuple(sorted(digests(target) - digests(self.update.good)))
-                for item in self._parts.service.begin_trial(self._load(target, prove), now):
-                    self.news(item, now)
+                self._prove(target, now)
             case Effect.SWITCH:
                 self._parts.service.promote(now)
             case Effect.SOAK:
                 self._beat = None
+                self.disabled = frozenset()  # what was proven just now has its chance
                 self._serve()
             case Effect.COMMIT:
                 self._move(Move.COMMITTED, now)
@@ -272,12 +228,18 @@ class Updates:
             case Effect.REPORT:
                 self._report(now)
 
+    def _prove(self, target: Desired, now: float) -> None:
+        """Start the trial; what is committed and serves needs no second proof."""
+        prove = tuple(sorted(digests(target) - (digests(self.update.good) - self.disabled)))
+        load = make_load(self._parts.slots, self._settings, target, frozenset(), prove)
+        for item in self._parts.service.begin_trial(load, now):
+            self.news(item, now)
+
     def _try(self, now: float) -> None:
-        if self.update.trial >= MAX_TRIALS:
-            detail = f"all of {MAX_TRIALS} trials were cut off"
-            self._fail(Verdict(Result.FAILED, Reason.INTERRUPTED, detail), now)
-        else:
+        if self.update.trial < MAX_TRIALS:
             self._move(Move.TRY, now)
+        else:
+            self._fail(Verdict(Result.FAILED, Reason.INTERRUPTED, f"all of {MAX_TRIALS} trials were cut off"), now)
 
     def _fetch_on(self, now: float) -> None:
         match self._parts.fetcher.tick(now):
@@ -288,13 +250,9 @@ class Updates:
             case None:
                 pass
 
-    def _judge_soak(self, now: float) -> None:
-        target = self.update.target
-        if target is None or (self._beat is None and target.bundles and now - self._since < target.soak.max_s):
-            return
-        new = {bundle.model for bundle in target.bundles if bundle.digest not in digests(self.update.good)}
-        beats = () if self._beat is None else tuple(beat for beat in self._beat.models if beat.model in new)
-        match judge_soak(target.soak, now - self._since, beats):
+    def _judge_soak(self, target: Desired, now: float) -> None:
+        beats = None if self._beat is None else self._beat.models
+        match judge_set(target, digests(self.update.good), now - self._since, beats):
             case Healthy():
                 self._move(Move.HEALTHY, now)
             case Verdict() as verdict:
@@ -322,44 +280,21 @@ class Updates:
 
     def _serve(self) -> None:
         """Let the service serve what this state serves."""
-        now_served = served(self.update)
-        load = Load((), (), AgentSettings(), self._settings.device, self._settings.beat_s)
-        self._parts.service.want(load if now_served is None else self._load(now_served, ()))
-
-    def _load(self, desired: Desired, prove: tuple[str, ...]) -> Load:
-        models = tuple(
-            LoadModel(
-                model=bundle.model,
-                version=bundle.version,
-                variant=bundle.variant,
-                digest=bundle.digest,
-                path=str(self._parts.slots.path(bundle.digest)),
-                threshold=bundle.threshold,
-            )
-            for bundle in desired.bundles
-            if bundle.digest not in self.disabled
-        )
-        return Load(models, prove, desired.settings, self._settings.device, self._settings.beat_s)
+        load = make_load(self._parts.slots, self._settings, served(self.update), self.disabled)
+        self._parts.service.want(load)
 
     def _disable(self, digest: str, detail: str, now: float) -> None:
         """A committed bundle does not load any more: serve the others, and say so."""
         self.disabled |= {digest}
         _log.error("model_disabled digest=%s detail=%r", digest[:12], detail)
-        self._parts.tell(EventCode.MODEL_DISABLED, detail, self._model_of(digest), {"digest": digest})
+        self._parts.tell(EventCode.MODEL_DISABLED, detail, model_of(self.update, digest), {"digest": digest})
         self._serve()
         self.refresh_report()
         self.tick(now)
 
-    def _model_of(self, digest: str | None) -> str | None:
-        """Return the name of the model of a digest in the target or the good set."""
-        sets = (self.update.target, self.update.good)
-        bundles = (bundle for desired in sets if desired is not None for bundle in desired.bundles)
-        return next((bundle.model for bundle in bundles if bundle.digest == digest), None)
-
     def _distrust(self, data: bytes, reason: Reason, detail: str) -> None:
         """Say once that these bytes are not acted upon; what runs goes on."""
-        digest = sha256(data)
-        if digest != self._distrusted:
+        if (digest := sha256(data)) != self._distrusted:
             self._distrusted = digest
             _log.warning("desired_refused reason=%s detail=%r", reason, detail)
             self._parts.tell(EventCode.UPDATE_REFUSED, detail, None, {"reason": str(reason)})

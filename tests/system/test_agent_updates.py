@@ -153,9 +153,9 @@ def test_no_request_fails_while_versions_are_switched(server: FakeServer, agent:
     seen: list[int] = []
     while not server.outcomes(2):
         seen.append(agent.ask()["models"]["digits"])
-    assert seen[0] == 1
+    assert seen[0] == 1  # every request was answered: a refused or reset one would have raised
+    assert seen[-1] == 2
     assert agent.ask()["models"] == {"digits": 2}
-    assert seen == sorted(seen)
 
 
 def test_download_resumes_where_a_kill_left_it(server: FakeServer, agent: AgentProcess) -> None:

@@ -1,0 +1,74 @@
+"""What updates act on, the settings that they need, and how a bundle set becomes a worker's load."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.adapters.artifacts import ChunkStore
+from edge_agent.adapters.journal import Journal
+from edge_agent.adapters.slots import Slots
+from edge_agent.adapters.trust import Trust
+from edge_agent.contract.messages import AgentSettings, Capabilities, Desired
+from edge_agent.contract.states import EventCode
+from edge_agent.core.control import Load, LoadModel
+from edge_agent.core.update_machine import Update
+from edge_agent.supervisor.disk import Disk
+from edge_agent.supervisor.fetching import Fetcher
+from edge_agent.supervisor.reporter import Reporter
+from edge_agent.supervisor.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateParts:
+    """What the updates act on."""
+
+    journal: Journal
+    trust: Trust
+    chunks: ChunkStore
+    slots: Slots
+    disk: Disk
+    fetcher: Fetcher
+    service: Service
+    reporter: Reporter
+    board: Callable[[], Capabilities]
+    tell: Callable[[EventCode, str, str | None, dict[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """The few values of the configuration that updates need."""
+
+    device: str
+    worker_memory_mb: float
+    beat_s: float
+    restore_timeout_s: float
+
+
+def make_load(
+    slots: Slots,
+    settings: UpdateSettings,
+    desired: Desired | None,
+    disabled: frozenset[str],
+    prove: tuple[str, ...] = (),
+) -> Load:
+    """Return what a worker shall load for a set, without disabled digests; no set is an empty load."""
+    if desired is None:
+        return Load((), (), AgentSettings(), settings.device, settings.beat_s)
+    models = tuple(
+        LoadModel(
+            model=bundle.model,
+            version=bundle.version,
+            variant=bundle.variant,
+            digest=bundle.digest,
+            path=str(slots.path(bundle.digest)),
+            threshold=bundle.threshold,
+        )
+        for bundle in desired.bundles
+        if bundle.digest not in disabled
+    )
+    return Load(models, prove, desired.settings, settings.device, settings.beat_s)
+
+
+def model_of(update: Update, digest: str | None) -> str | None:
+    """Return the name of the model of a digest in the update's target or the good set."""
+    bundles = (bundle for desired in (update.target, update.good) if desired is not None for bundle in desired.bundles)
+    return next((bundle.model for bundle in bundles if bundle.digest == digest), None)
