@@ -1,6 +1,8 @@
 """A real worker process at the end of a socket pair, on real listeners: the supervisor's side, for tests."""
 
 import contextlib
+import http.client
+import json
 import os
 import socket
 import subprocess
@@ -127,3 +129,33 @@ def worker(listeners: Sequence[socket.socket], *options: str, **more: Any) -> It
         yield process
     finally:
         process.close()
+
+
+def post(port: int, body: bytes, path: str = "/predict") -> tuple[int, Any]:
+    """Send one POST on a connection of its own: (status, JSON)."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", path, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def ask(sock: socket.socket, data: bytes) -> bytes:
+    """Send a request and return `status connection body`."""
+    sock.sendall(data)
+    return read_answer(sock)
+
+
+def read_answer(sock: socket.socket) -> bytes:
+    """Read one answer as `status connection body`."""
+    response = http.client.HTTPResponse(sock)
+    response.begin()
+    body = response.read()
+    return f"{response.status} {response.headers.get('connection', '')} ".encode() + body
+
+
+def request(body: bytes, path: str = "/predict") -> bytes:
+    """Return a POST's bytes."""
+    return f"POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body

@@ -1,11 +1,9 @@
 """A real worker process over a socket pair: proofs and their failures, switching, draining, limits."""
 
-import http.client
 import json
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,37 +13,11 @@ import tritonclient.http as triton
 
 from edge_agent.contract.messages import AgentSettings
 from edge_agent.contract.states import Reason
-from edge_agent.core.control import Beat, Configure, Drain, Drained, Loaded, LoadFailed, WindowClosed
+from edge_agent.core.control import Beat, Configure, Drained, Loaded, LoadFailed, WindowClosed
 from tests.fakes import bundles
-from tests.fakes.workers import ROOT, WorkerProcess, listen_tcp, listen_unix, worker
+from tests.fakes.workers import ROOT, WorkerProcess, ask, listen_tcp, listen_unix, post, request, worker
 
 pytestmark = pytest.mark.system
-
-
-def _post(port: int, body: bytes, path: str = "/predict") -> tuple[int, dict]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", path, body)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
-
-
-def _ask(sock: socket.socket, data: bytes) -> bytes:
-    sock.sendall(data)
-    return _read_answer(sock)
-
-
-def _read_answer(sock: socket.socket) -> bytes:
-    response = http.client.HTTPResponse(sock)
-    response.begin()
-    body = response.read()
-    return f"{response.status} {response.headers.get('connection', '')} ".encode() + body
-
-
-def _request(body: bytes, path: str = "/predict") -> bytes:
-    return f"POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 @pytest.mark.parametrize("build", [bundles.logistic, bundles.tflite_logistic, bundles.regression])
@@ -61,10 +33,10 @@ def test_a_good_bundle_is_proven_and_serves_on_both_sockets(tmp_path: Path, buil
         assert 0 < proof.latency_p50_us <= proof.latency_p99_us
         assert 5 < proof.memory_mb <= proof.memory_peak_mb
         process.serve()
-        assert _post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
+        assert post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
-            assert _ask(client, _request(b"[[1, 2]]")).startswith(b"200")
+            assert ask(client, request(b"[[1, 2]]")).startswith(b"200")
         beat = process.expect(Beat)
         while beat.models[0].infer_n < 2:
             beat = process.expect(Beat)
@@ -119,10 +91,10 @@ def test_a_greedy_request_does_not_kill_a_serving_worker(tmp_path: Path) -> None
         assert process.load(bomb, good, prove=False) == Loaded(())
         process.serve()
         port = tcp.getsockname()[1]
-        status, answer = _post(port, b"[[1, 2]]", "/predict/bomb")
+        status, answer = post(port, b"[[1, 2]]", "/predict/bomb")
         assert status == 500
         assert "memory" in answer["error"]
-        assert _post(port, b"[[1, 2]]", "/predict/good")[0] == 200
+        assert post(port, b"[[1, 2]]", "/predict/good")[0] == 200
         while (beat := process.expect(Beat)).models[0].infer_n < 1:
             pass
         assert (beat.models[0].err_n, beat.models[0].infer_n) == (1, 1)
@@ -132,7 +104,7 @@ def test_an_empty_load_serves_without_numpy() -> None:
     with listen_tcp() as tcp, worker([tcp]) as process:
         assert process.load() == Loaded(())
         process.serve()
-        assert _post(tcp.getsockname()[1], b"{}")[0] == 503
+        assert post(tcp.getsockname()[1], b"{}")[0] == 503
         maps = Path(f"/proc/{process.process.pid}/maps").read_text()
         assert "numpy" not in maps
         assert "onnxruntime" not in maps
@@ -149,7 +121,7 @@ def test_the_runtime_starts_no_thread_and_writes_no_file_of_its_own(tmp_path: Pa
         assert isinstance(process.load(bundle), Loaded)
         assert psutil.Process(process.process.pid).num_threads() == 1
         process.serve()
-        assert _post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
+        assert post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
         process.drain()
     assert list(home.iterdir()) == []
 
@@ -170,107 +142,18 @@ def test_a_model_that_crashes_kills_its_own_worker_alone(tmp_path: Path) -> None
         with pytest.raises(EOFError):
             proving.load(bundles.crashing(tmp_path / "crashing"))
         assert proving.process.wait(10) < 0
-        assert _post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
+        assert post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
 
 
 def test_a_terminated_worker_drains_itself(tmp_path: Path) -> None:
     with listen_tcp() as tcp, worker([tcp]) as process:
         process.load(bundles.logistic(tmp_path))
         process.serve()
-        assert _post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
+        assert post(tcp.getsockname()[1], b"[[1, 2]]")[0] == 200
         process.process.terminate()
         assert process.expect(WindowClosed).counts.rows == 1
         process.expect(Drained)
         assert process.process.wait(10) == 0
-
-
-def test_traffic_moves_between_two_workers_without_a_failed_request(tmp_path: Path) -> None:
-    bundle = bundles.logistic(tmp_path / "bundle")
-    request = _request(b"[[1, 2]]")
-    with listen_tcp() as tcp:
-        port = tcp.getsockname()[1]
-        stop = threading.Event()
-        answers: list[list[bytes]] = [[], [], []]
-
-        def ask_on(kept: bool, found: list[bytes]) -> None:
-            sock: socket.socket | None = None
-            while not stop.is_set():
-                sock = sock or socket.create_connection(("127.0.0.1", port), timeout=10)
-                try:
-                    answer = _ask(sock, request)
-                except OSError as error:
-                    answer = repr(error).encode()
-                found.append(answer)
-                if not kept or b" close " in answer[:12] or not answer.startswith(b"200"):
-                    sock.close()
-                    sock = None
-            if sock is not None:
-                sock.close()
-
-        old = WorkerProcess([tcp])
-        old.load(bundle, version=1)
-        old.serve()
-        threads = [
-            threading.Thread(target=ask_on, args=(kept, found))
-            for kept, found in zip((True, True, False), answers, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for version in (2, 3, 4):
-                new = WorkerProcess([tcp])
-                assert isinstance(new.load(bundle, version=version), Loaded)
-                new.serve()
-                assert old.drain() == 0
-                old.close()
-                old = new
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-            old.close()
-        for found in answers:
-            failed = [answer for answer in found if not answer.startswith(b"200")]
-            assert failed == []
-            versions = {json.loads(answer.split(b" ", 2)[2])["version"] for answer in found}
-            assert {1, 4} <= versions
-
-
-def test_a_drain_answers_what_arrived_and_idle_connections_once_more(tmp_path: Path) -> None:
-    slow = bundles.slow(tmp_path / "slow", model="slow", iterations=1_000_000)
-    quick = bundles.logistic(tmp_path / "quick", model="quick")
-    with listen_tcp() as tcp, worker([tcp]) as process:
-        process.load(slow, quick, prove=False)
-        process.serve()
-        address = ("127.0.0.1", tcp.getsockname()[1])
-        with (
-            socket.create_connection(address, timeout=20) as busy,
-            socket.create_connection(address, timeout=20) as idle,
-        ):
-            assert _ask(idle, _request(b"[[1, 2]]", "/predict/quick")).startswith(b"200  ")
-            busy.sendall(_request(b"[[1, 2]]", "/predict/slow"))
-            while process.expect(Beat).oldest_request_s == 0:
-                pass
-            process.send(Drain(20.0))
-            answer = b""
-            while b" close " not in answer[:12]:  # until the worker has read the command
-                answer = _ask(idle, _request(b"[[1, 2]]", "/predict/quick"))
-                assert answer.startswith(b"200")
-            assert _read_answer(busy).startswith(b"200 close ")
-            process.expect(Drained)
-            assert process.process.wait(10) == 0
-        rows = {a.model: a.counts.rows for a in process.seen if isinstance(a, WindowClosed)}
-        assert rows["slow"] == 1
-
-
-def test_an_idle_connection_does_not_hold_a_drain_beyond_its_deadline(tmp_path: Path) -> None:
-    with listen_tcp() as tcp, worker([tcp]) as process:
-        process.load(bundles.logistic(tmp_path))
-        process.serve()
-        with socket.create_connection(tcp.getsockname(), timeout=10) as idle:
-            assert _ask(idle, _request(b"[[1, 2]]")).startswith(b"200")
-            assert process.drain(0.3) == 0
-            assert idle.recv(10) == b""
 
 
 def test_settings_and_thresholds_change_without_a_restart(tmp_path: Path) -> None:
@@ -283,13 +166,13 @@ def test_settings_and_thresholds_change_without_a_restart(tmp_path: Path) -> Non
         row = json.dumps(bundle.x[:1].tolist()).encode()
         process.expect(Beat)
         process.expect(Beat)
-        assert _post(port, row)[1]["labels"] == [0]
-        assert _post(port, row)[1]["labels"] == [0]
+        assert post(port, row)[1]["labels"] == [0]
+        assert post(port, row)[1]["labels"] == [0]
         assert process.expect(WindowClosed, 10).counts.rows == 2
         process.send(Configure(AgentSettings(), {"demo": 0.0}))
         process.expect(Beat)
         process.expect(Beat)
-        assert _post(port, row)[1]["labels"] == [1]
+        assert post(port, row)[1]["labels"] == [1]
 
 
 def test_tritonclient_speaks_to_a_worker(tmp_path: Path) -> None:
