@@ -67,7 +67,7 @@ class DriftShown(Answer):
     rows: int
     windows: int
     features: list[FeatureShown]
-    output: FeatureShown
+    output: FeatureShown | None = None
     devices: list[DeviceDrift]
 
 
