@@ -99,7 +99,6 @@ class Session:
         self._connected = threading.Event()
         self._generation = 0
         self._client: Client | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def connected(self) -> bool:
@@ -125,8 +124,9 @@ class Session:
             clean_start=False,
             properties=connect_properties(self._session_expiry_s, self._receive_maximum),
         )
-        self._thread = threading.Thread(target=self._run, args=(client,), name=f"mqtt-{self._client_id}", daemon=True)
-        self._thread.start()
+        # paho's own thread, not one of ours: only then does it leave all writing to that thread. From a loop in another
+        # thread, publish and ack would write to the socket beside it.
+        client.loop_start()
 
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait until the connection is up; False where it is not within `timeout_s` seconds."""
@@ -134,8 +134,8 @@ class Session:
 
     def stop(self) -> None:
         """Say `stopped`, disconnect and end the thread. Safe to call twice."""
-        client, thread = self._client, self._thread
-        if client is None or thread is None:
+        client = self._client
+        if client is None:
             return
         if self._status_topic is not None and self.connected:
             try:
@@ -145,11 +145,11 @@ class Session:
             except BrokerUnavailableError:
                 log.warning("server_status_not_published")
         client.disconnect()
-        thread.join(_STOP_TIMEOUT_S)
+        client.loop_stop()
         self._connected.clear()
         # paho closes its wake-up sockets when it is collected: leave no circle that would delay it.
         client.on_connect = client.on_disconnect = client.on_message = None
-        self._client = self._thread = None
+        self._client = None
 
     def publish(
         self,
@@ -203,7 +203,10 @@ class Session:
             )
 
     def subscribe(self, filters: Sequence[str], handler: Handler, *, deferred: bool = False) -> None:
-        """Have `handler` called for messages on the filters, now and after each reconnection."""
+        """Have `handler` called for messages on the filters, now and after each reconnection.
+
+        It does not wait for the broker; a later `publish` on this session does, since the broker answers in order.
+        """
         with self._lock:
             self._subscriptions = {**self._subscriptions, **dict.fromkeys(filters, _Subscription(handler, deferred))}
         if self._client is not None and self.connected:
@@ -215,13 +218,6 @@ class Session:
             self._subscriptions = {key: found for key, found in self._subscriptions.items() if key not in filters}
         if self._client is not None and self.connected and filters:
             self._client.unsubscribe(list(filters))
-
-    def _run(self, client: Client) -> None:
-        try:
-            client.loop_forever(retry_first_connection=True)
-        except Exception:  # the last guard of a thread: a silent end would leave the server deaf
-            self._connected.clear()
-            log.exception("mqtt_thread_ended")
 
     def _on_connect(
         self, client: Client, _data: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None

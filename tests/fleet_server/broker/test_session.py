@@ -118,11 +118,12 @@ def test_a_deferred_message_stays_with_the_broker_until_it_is_acknowledged(broke
     first: list[Message] = []
     with session_on(broker, "worker") as worker, session_on(broker, "sender") as sender:
         worker.subscribe(["jobs"], first.append, deferred=True)
+        worker.publish("mark", b"")  # a round trip: the subscription before it is in force
         sender.publish("jobs", b"1")
         sender.publish("jobs", b"2")
         assert eventually(lambda: len(first) == 2)
         first[0].ack()
-        sender.publish("mark", b"")  # a round trip, so that the acknowledgement is out before the end
+        worker.publish("mark", b"")  # and so is the acknowledgement
     again: list[Message] = []
     worker = Session(address(broker), "worker")
     worker.subscribe(["jobs"], again.append, deferred=True)
