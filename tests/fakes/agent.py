@@ -40,6 +40,7 @@ from edge_agent.contract.manifest import (
     Runtime,
     ScoreKind,
     Task,
+    parse_manifest,
 )
 from edge_agent.contract.messages import (
     AgentSettings,
@@ -102,6 +103,14 @@ def make_bundle(
         cost=Cost(1, 1, 1.0, 1.0, 1.0),
     )
     files = {MANIFEST_NAME: codec.encode(manifest)} | contents
+    return pack(files, version, chunk_bytes=chunk_bytes, threshold=threshold)
+
+
+def pack(
+    files: dict[str, bytes], version: int, *, chunk_bytes: int = 1024, threshold: float | None = None
+) -> FakeBundle:
+    """Cut a bundle's files (manifest first) in chunks, and describe it as the server would."""
+    manifest = parse_manifest(files[MANIFEST_NAME])
     chunks: dict[str, bytes] = {}
     packed = []
     for name, data in files.items():
@@ -113,15 +122,15 @@ def make_bundle(
     parcel = codec.encode(Parcel(digest, chunk_bytes, tuple(packed)))
     chunks[sha256(parcel)] = parcel
     desired = DesiredBundle(
-        model=model,
+        model=manifest.model,
         version=version,
-        variant="onnx-fp32",
+        variant=manifest.variant,
         digest=digest,
         parcel=sha256(parcel),
         cohort=COHORT,
         size=sum(map(len, files.values())),
-        runtime=Runtime.ONNX,
-        memory_mb=memory_mb,
+        runtime=manifest.runtime,
+        memory_mb=manifest.requires.memory_mb,
         threshold=threshold,
     )
     return FakeBundle(desired, chunks, files)
@@ -253,6 +262,7 @@ class AgentProcess:
     server: FakeServer
     extra: str = ""
     child: "subprocess.Popen[bytes] | None" = None
+    real: bool = False
 
     @property
     def state_dir(self) -> Path:
@@ -281,7 +291,10 @@ class AgentProcess:
         )
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.fakes.agent_main", str(self.folder / "agent.toml")]
+        config = str(self.folder / "agent.toml")
+        command = [sys.executable, "-m", "tests.fakes.agent_main", config]
+        if self.real:
+            command = [sys.executable, "-m", "edge_agent", "run", "--config", config]
         with (self.folder / "agent.log").open("ab") as log:
             self.child = subprocess.Popen(command, stderr=log, cwd=_ROOT)
 
@@ -332,8 +345,9 @@ class AgentProcess:
 
 
 @contextmanager
-def running_agent(folder: Path, server: FakeServer, extra: str = "") -> Iterator[AgentProcess]:
-    agent = AgentProcess(folder, server, extra)
+def running_agent(folder: Path, server: FakeServer, extra: str = "", *, real: bool = False) -> Iterator[AgentProcess]:
+    """Start an agent with the fake worker, or with the `real` one; it is killed at the end."""
+    agent = AgentProcess(folder, server, extra, real=real)
     agent.enrol()
     agent.start()
     try:
