@@ -18,7 +18,7 @@ from fleet_server.api import (
 from fleet_server.api.context import ApiContext
 from fleet_server.api.security import SecurityMiddleware
 
-_ROUTERS = (
+ROUTERS = (
     fleet.router,
     tokens.router,
     devices.router,
@@ -43,7 +43,7 @@ def build_application(context: ApiContext, version: str) -> FastAPI:
         openapi_url=None,
     )
     app.state.context = context
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     pages.mount(app)

@@ -144,6 +144,7 @@ class Builder:
                     text = line.decode(errors="replace").strip()[:_MAX_LINE]
                     if text:
                         lines = [*lines[-_KEPT_LINES:], text]
+                    if text and not text.startswith("{"):  # the JSON answer is for us, not for who follows
                         self._operations.note(operation, text)
 
 
