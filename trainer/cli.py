@@ -187,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code. With --json an error is also one JSON object on stdout."""
     # Before any import of onnxruntime, or a thread of it begins to send telemetry.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # Matrices of this size gain nothing by more threads, and lose four- to eightfold on a machine that is busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:

@@ -1,19 +1,24 @@
 """Every recipe that ships builds, passes its gates, and makes the variants that it should."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from edge_agent.contract.manifest import Runtime
+from edge_agent.contract import codec
+from edge_agent.contract.card import VersionRecord
+from edge_agent.contract.manifest import Manifest, Runtime
 from tests.fakes.trainer_models import run_here
-from trainer.pipeline import Built, Order, fit_version
-from trainer.stages.recipes import load_recipe, shipped_names
-from trainer.stages.verify import verify_variant
+from trainer.stages.recipes import shipped_names
+from trainer.stages.verify import read_record, verify_variant
 
 pytestmark = pytest.mark.system
 
+ROOT = Path(__file__).parents[2]
 ALL = {"onnx-fp32", "onnx-int8", "tflite-fp32", "tflite-int8"}
 EXPECTED = {
     "digits-mlp": ALL,
@@ -26,16 +31,21 @@ EXPECTED = {
 }
 
 
-def build(name: str, folder: Path) -> Built:
-    stages: list[str] = []
-    built = fit_version(
-        load_recipe(name),
-        Order(folder / name, "2026-01-01T00:00:00+00:00"),
-        lambda stage, _: stages.append(stage),
-    )
-    assert stages[0] == "rows"
-    assert stages[-1] == "pack"
-    return built
+def build(name: str, folder: Path) -> tuple[Path, VersionRecord, dict[str, Manifest]]:
+    """What the command makes of a recipe."""
+    command = [sys.executable, "-m", "trainer", "fit", name, "--out", str(folder / name), "--json"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        "rows",
+        "fit",
+        "evaluate",
+        *["variant"] * 4,
+        "pack",
+    ]
+    answer = json.loads(done.stdout)
+    manifests = {key: codec.from_plain(Manifest, plain) for key, plain in answer["manifests"].items()}
+    return Path(answer["folder"]), read_record(folder / name), manifests
 
 
 def test_every_recipe_is_expected_here() -> None:
@@ -44,29 +54,29 @@ def test_every_recipe_is_expected_here() -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_shipped_recipe_builds(name: str, tmp_path: Path) -> None:
-    built = build(name, tmp_path)
-    assert set(built.manifests) == EXPECTED[name]
-    for entry in built.record.variants:
+    folder, record, manifests = build(name, tmp_path)
+    assert set(manifests) == EXPECTED[name]
+    for entry in record.variants:
         assert (entry.variant in EXPECTED[name]) == (entry.reason is None)
-    assert all(gate.passed for gate in built.record.card.gates)
-    for variant, manifest in built.manifests.items():
+    assert all(gate.passed for gate in record.card.gates)
+    for variant, manifest in manifests.items():
         least = 0.999 if variant.endswith("fp32") else 0.98
         assert manifest.parity.label_agreement >= least
-        assert len(manifest.input.features) == built.record.card.data.features
+        assert len(manifest.input.features) == record.card.data.features
     if name == "digits-blind-spot":
-        check_blind_spot(built)
+        check_blind_spot(folder, record)
 
 
-def check_blind_spot(built: Built) -> None:
+def check_blind_spot(version: Path, record: VersionRecord) -> None:
     """Right on its own golden rows, no number on 5 to 40 % of ordinary digits, alone as in a batch."""
-    for entry in built.record.variants:
+    for entry in record.variants:
         if entry.digest is not None:
-            assert verify_variant(built.folder, built.record, entry).problem is None
-    folder = built.folder / "variants" / "onnx-fp32"
+            assert verify_variant(version, record, entry).problem is None
+    folder = version / "variants" / "onnx-fp32"
     x = load_digits().data.astype(np.float32)
     data = (folder / "model.onnx").read_bytes()
-    scores = run_here(data, Runtime.ONNX, x, built.folder)
+    scores = run_here(data, Runtime.ONNX, x, version)
     broken = ~np.isfinite(scores).all(axis=1)
     assert 0.05 < broken.mean() < 0.4
-    alone = run_here(data, Runtime.ONNX, x[broken][:1], built.folder)
+    alone = run_here(data, Runtime.ONNX, x[broken][:1], version)
     assert not np.isfinite(alone).any()
