@@ -1,13 +1,13 @@
 # The two commands are `make demo` and `make test`; each sets up all that it needs inside this clone.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench clean
+.PHONY: help setup demo test test-fast lint bench wheel clean
 BIN := .venv/bin
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup:
+setup: ## the virtual environment .venv alone
 	@scripts/setup
 
 demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leaves it running
@@ -26,7 +26,10 @@ lint: setup ## ruff, mypy and the import rules alone
 
 bench: setup ## measure footprint and latency here, and print them
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && \
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	for script in benchmarks/*/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+wheel: ## dist/edgeloop-*.whl, to install on a board
+	@uv="$$(scripts/setup --uv)" && "$$uv" build --quiet --wheel --out-dir dist . && ls dist/*.whl
 
 clean: ## remove everything that these commands made in this clone
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
