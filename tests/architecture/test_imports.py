@@ -30,9 +30,7 @@ for found in pkgutil.walk_packages(getattr(package, "__path__", []), package.__n
 """
 
 
-@pytest.mark.parametrize(
-    "package", ["edge_agent.contract", "edge_agent.supervisor", "edge_agent.cli"]
-)
+@pytest.mark.parametrize("package", ["edge_agent.contract", "edge_agent.supervisor", "edge_agent.cli"])
 def test_it_needs_the_base_install_alone(package: str) -> None:
     """Every module of the package imports where only the base dependencies are."""
     command = [sys.executable, "-c", DENY, package, "edge_agent", *BASE]

@@ -21,7 +21,7 @@ SKIPPED = {
 }
 # Written in two parts, so that this file does not hold what it looks for.
 MACHINE_PATHS = re.compile(
-    "|".join(["/" + "work/", "/" + "home/[a-z]", r"(?<![\w.])/" + "root/", "/" + "Users/", "/tmp/" + "brief"])
+    "|".join(["/" + "work/", "/" + r"home/(?!pi\b)[a-z]", r"(?<![\w.])/" + "root/", "/" + "Users/", "/tmp/" + "brief"])
 )
 HOSTS = re.compile(r"(pypi|pythonhosted|npmjs|debian|ubuntu|docker|crates|ghcr)\.(" + "org|com|io)")
 # The lock names the files that it locks; that is what it is for.
