@@ -24,7 +24,14 @@ from fleet_server.broker.session import Session
 from fleet_server.composition import Composition, Outside
 from fleet_server.config import ReadyInfo, ServerConfig, SetupError
 from fleet_server.links import MqttWire, PatientIntake
-from fleet_server.services.keys import Authority, ListenerFiles, load_authority, load_listener_files, load_signing_key
+from fleet_server.services.keys import (
+    Authority,
+    ListenerFiles,
+    SigningKey,
+    load_authority,
+    load_listener_files,
+    load_signing_key,
+)
 from fleet_server.services.wire import Contact
 
 _log = structlog.get_logger(__name__)
@@ -73,17 +80,7 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     host = f"[{config.public_host}]" if ":" in config.public_host else config.public_host
     url = f"{scheme}://{host}:{port}"
     endpoint = broker.endpoint()
-    outside = Outside(
-        wire=wire,
-        accounts=broker.accounts,
-        contact=Contact(endpoint.host, endpoint.port, config.topic_root, endpoint.ca_pem),
-        signing=signing,
-        authority=authority,
-        broker_kind=broker.kind.value,
-        broker_address=f"{endpoint.host}:{endpoint.port}",
-        notes=_notes(broker),
-        url=url,
-    )
+    outside = _outside(config, broker, wire, signing, authority, url)
     composition = Composition(config, outside)
     opened.callback(composition.close)
     composition.start()
@@ -95,18 +92,39 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
         address = broker.address()
         raise OSError(f"no connection to the broker at {address.host}:{address.port} within {_CONNECT_S:g} s")
     _start_http(composition, listener, tls, opened)
+    return _ready(config, composition, outside, None if tls is None else str(authority.certificate))
+
+
+def _outside(
+    config: ServerConfig, broker: Broker, wire: MqttWire, signing: SigningKey, authority: Authority, url: str
+) -> Outside:
+    endpoint = broker.endpoint()
+    return Outside(
+        wire=wire,
+        accounts=broker.accounts,
+        contact=Contact(endpoint.host, endpoint.port, config.topic_root, endpoint.ca_pem),
+        signing=signing,
+        authority=authority,
+        broker_kind=broker.kind.value,
+        broker_address=f"{endpoint.host}:{endpoint.port}",
+        notes=_notes(broker),
+        url=url,
+    )
+
+
+def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_path: str | None) -> ReadyInfo:
     key, new = composition.operator_key(config.api_key)
     code = composition.context.auth.make_code()
     return ReadyInfo(
-        url=url,
-        signin_url=f"{url}/signin?code={code}",
+        url=outside.url,
+        signin_url=f"{outside.url}/signin?code={code}",
         api_key=key,
         new_api_key=new,
-        broker=broker.kind.value,
-        broker_host=endpoint.host,
-        broker_port=endpoint.port,
-        server_key=signing.public,
-        ca_path=None if tls is None else str(authority.certificate),
+        broker=outside.broker_kind,
+        broker_host=outside.contact.host,
+        broker_port=outside.contact.port,
+        server_key=outside.signing.public,
+        ca_path=ca_path,
         data_dir=config.data_dir,
         notes=(*outside.notes, composition.sandbox.notice),
     )

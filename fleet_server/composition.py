@@ -73,22 +73,14 @@ class Composition:
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
         self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
         self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
-        self.intake = DeviceIntake(
-            self._database,
-            artifacts,
-            self.controller,
-            outside.wire,
-            announcer,
-            clock,
-            self._wake.set,
-            config.health_kept,
-        )
+        self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock)
         operations = Operations(self._database, config.data_dir / "builds", announcer, clock)
         self.sandbox = find_sandbox()
-        limits = Limits(config.build_memory_mb, config.build_timeout_s)
-        self._builder = Builder(operations, models, self.sandbox, limits)
+        self._builder = Builder(
+            operations, models, self.sandbox, Limits(config.build_memory_mb, config.build_timeout_s)
+        )
         self.version = metadata.version("edgeloop")
         self.context = ApiContext(
             auth=Auth(self._database, clock),
@@ -111,6 +103,18 @@ class Composition:
         )
         self.application = build_application(self.context, self.version)
         self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
+
+    def _intake(self, artifacts: ArtifactFolder, announcer: Announcer, clock: Clock) -> DeviceIntake:
+        return DeviceIntake(
+            self._database,
+            artifacts,
+            self.controller,
+            self._outside.wire,
+            announcer,
+            clock,
+            self._wake.set,
+            self._config.health_kept,
+        )
 
     def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
         out = self._outside
