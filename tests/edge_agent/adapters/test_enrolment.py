@@ -1,0 +1,178 @@
+"""Enrolment believes only what the token's pin vouches for."""
+
+import datetime as dt
+import http.server
+import ipaddress
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from edge_agent.adapters.enrolment import EnrolmentError, enrol, is_loopback, split_token
+from edge_agent.contract import codec
+from edge_agent.contract.messages import Capabilities, Enrolment, EnrolRequest
+
+SERVER_KEY = "c" * 64
+BOARD = Capabilities("aarch64", 4, 1024, 500, 300, {}, "3.11", "0.1", "pi4")
+ANSWER = Enrolment("dev", SERVER_KEY, "edgeloop/v1", "127.0.0.1", 1883, "password")
+
+
+class FakeApi(http.server.ThreadingHTTPServer):
+    """Answers an enrolment as told, and keeps what was sent."""
+
+    daemon_threads = True
+    answer: bytes = codec.encode(ANSWER)
+    status = 200
+    ca_pem = b""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.sent: list[dict[str, object]] = []
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that does not trust us hangs up: that is the point."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: FakeApi
+
+    def do_POST(self) -> None:
+        self.server.sent.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._answer(self.server.status, self.server.answer)
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path == "/ca.pem" else 404, self.server.ca_pem)
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(api: FakeApi) -> Iterator[FakeApi]:
+    thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield api
+    finally:
+        api.shutdown()
+        thread.join()
+        api.server_close()
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with serving(FakeApi()) as found:
+        yield found
+
+
+def request(pin: str) -> EnrolRequest:
+    return EnrolRequest(f"secret.{pin}", "dev", "d" * 64, BOARD)
+
+
+def pin_of(key: str) -> str:
+    return sha256(bytes.fromhex(key)).hexdigest()
+
+
+def test_on_loopback_the_pin_is_the_servers_key(api: FakeApi) -> None:
+    url = f"http://127.0.0.1:{api.server_port}/"
+    assert enrol(url, request(pin_of(SERVER_KEY))) == ANSWER
+    assert api.sent[0]["token"] == "secret"
+    with pytest.raises(EnrolmentError, match="not the one that the token was made for"):
+        enrol(url, request(pin_of("e" * 64)))
+
+
+def test_a_refusal_is_told_in_the_servers_words(api: FakeApi) -> None:
+    api.status, api.answer = 403, b'{"title":"Forbidden","detail":"the token has been used"}'
+    with pytest.raises(EnrolmentError, match="403: the token has been used"):
+        enrol(f"http://127.0.0.1:{api.server_port}", request(pin_of(SERVER_KEY)))
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b"<html>", codec.encode(ANSWER).replace(b'"dev"', b'"other"')])
+def test_a_wrong_answer_is_refused(api: FakeApi, answer: bytes) -> None:
+    api.answer = answer
+    with pytest.raises(EnrolmentError):
+        enrol(f"http://127.0.0.1:{api.server_port}", request(pin_of(SERVER_KEY)))
+
+
+@pytest.mark.parametrize("url", ["http://fleet.example", "http://10.0.0.1:80", "ftp://127.0.0.1", "fleet.example"])
+def test_plain_http_beyond_loopback_is_refused(url: str) -> None:
+    with pytest.raises(EnrolmentError, match="https"):
+        enrol(url, request(pin_of(SERVER_KEY)))
+
+
+def test_no_server_is_said_so() -> None:
+    api = FakeApi()
+    api.server_close()
+    with pytest.raises(EnrolmentError, match="cannot be reached"):
+        enrol(f"http://127.0.0.1:{api.server_port}", request(pin_of(SERVER_KEY)))
+
+
+@pytest.mark.parametrize("token", ["", "secret", "secret.", "." + "a" * 64, "secret." + "a" * 63, "secret." + "G" * 64])
+def test_a_token_that_was_cut_is_told(token: str) -> None:
+    with pytest.raises(EnrolmentError, match="copy all of it"):
+        split_token(token)
+
+
+def test_loopback_is_by_address() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
+    assert [is_loopback(host) for host in ("10.0.0.1", "127.0.0.1.evil.example", "localhost.evil", "")] == [False] * 4
+
+
+def authority(folder: Path, name: str) -> tuple[bytes, Path]:
+    """A certificate authority (DER), and a certificate and key for 127.0.0.1 that it signed, in one file."""
+    now = dt.datetime.now(dt.UTC)
+
+    def build(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.CertificateBuilder:
+        names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (subject, issuer)]
+        builder = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1]).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(1))
+        builder = builder.not_valid_after(now + dt.timedelta(1))
+        return builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = build(name, name, ca_key, ca=True).sign(ca_key, hashes.SHA256())
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    leaf = build("server", name, key, ca=False).add_extension(address, critical=False).sign(ca_key, hashes.SHA256())
+    path = folder / f"{name}.pem"
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + secret)
+    return ca.public_bytes(serialization.Encoding.DER), path
+
+
+def test_over_tls_the_pin_is_the_authority(tmp_path: Path) -> None:
+    der, chain = authority(tmp_path, "fleet")
+    other_der, _ = authority(tmp_path, "other")
+    api = FakeApi()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    api.socket = context.wrap_socket(api.socket, server_side=True)
+    with serving(api):
+        url = f"https://127.0.0.1:{api.server_port}"
+        api.ca_pem = ssl.DER_cert_to_PEM_cert(der).encode()
+        assert enrol(url, request(sha256(der).hexdigest())) == ANSWER
+        with pytest.raises(EnrolmentError, match="authority is not the one"):
+            enrol(url, request(sha256(other_der).hexdigest()))
+        api.ca_pem = ssl.DER_cert_to_PEM_cert(other_der).encode()  # the right authority's text from a wrong server
+        sent = len(api.sent)
+        with pytest.raises(EnrolmentError, match="cannot be reached"):
+            enrol(url, request(sha256(other_der).hexdigest()))
+        assert len(api.sent) == sent  # the secret was not sent to it
+        api.ca_pem = b"no certificate"
+        with pytest.raises(EnrolmentError, match="no certificate"):
+            enrol(url, request(sha256(der).hexdigest()))

@@ -1,0 +1,72 @@
+"""The device's command: exit codes, and errors that help."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from edge_agent.adapters.identity import Identity, save_identity
+from edge_agent.cli import CONFIGURATION, DONE, FAILED, UNHEALTHY, main
+from edge_agent.supervisor.config import AgentConfig, ApiConfig
+from edge_agent.supervisor.doctor import Grade, examine
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'state_dir = "{tmp_path}"\n[api]\nport = 0\n')
+    return path
+
+
+def test_a_wrong_configuration_is_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("colour = 1")
+    for command in (["run"], ["status"], ["doctor"]):
+        assert main([*command, "--config", str(path)]) == CONFIGURATION
+        assert "colour" in capsys.readouterr().err
+
+
+def test_a_device_without_identity_is_told_to_enrol(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--config", str(config)]) == CONFIGURATION
+    assert "edge-agent enroll" in capsys.readouterr().err
+    assert main(["status", "--config", str(config)]) == UNHEALTHY
+    assert main(["doctor", "--config", str(config)]) == UNHEALTHY
+    assert "edge-agent enroll" in capsys.readouterr().out
+
+
+def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["fly"], ["enroll"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err
+
+
+def test_enrolment_needs_a_whole_token_and_keeps_an_identity(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["enroll", "--server", "http://127.0.0.1:9", "--token", "half", "--id", "dev", "--config", str(config)]
+    assert main(words) == FAILED
+    assert "copy all of it" in capsys.readouterr().err
+    save_identity(tmp_path, Identity("dev", "a" * 64, "b" * 64, "x", "edgeloop/v1", "127.0.0.1", 1, "x"))
+    assert main(words) == FAILED
+    assert "--force" in capsys.readouterr().err
+
+
+def test_the_doctor_finds_what_is_wrong_and_hints(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = AgentConfig(state_dir=str(tmp_path), api=ApiConfig(port=port), runtimes=())
+        save_identity(tmp_path, Identity("dev", "a" * 64, "b" * 64, "x", "edgeloop/v1", "127.0.0.1", 1, "x"))
+        findings = examine(config, 0.0, is_running=False)
+        assert all(finding.hint for finding in findings if finding.grade is not Grade.OK)
+        bad = " ".join(finding.what for finding in findings if finding.grade is Grade.BAD)
+        assert str(port) in bad
+        assert "broker 127.0.0.1:1" in bad
+        assert "runtime" in bad
+        assert any("clock" in finding.what for finding in findings if finding.grade is Grade.WARN)
+        assert str(port) not in " ".join(
+            finding.what for finding in examine(config, 2e9, is_running=True) if finding.grade is Grade.BAD
+        )
+    assert main(["doctor", "--config", "/nowhere.toml"]) == CONFIGURATION
+    assert DONE == 0

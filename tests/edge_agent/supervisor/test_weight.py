@@ -1,0 +1,32 @@
+"""What the supervisor imports: 35 MB of a board's memory depend on it."""
+
+import subprocess
+import sys
+
+HEAVY = (
+    "numpy",
+    "onnxruntime",
+    "ai_edge_litert",
+    "pydantic",
+    "asyncio",
+    "email",
+    "importlib.metadata",
+    "multiprocessing",
+)
+# paho-mqtt imports urllib.request, and with it a part of email, by itself.
+BY_PAHO = ("email",)
+
+
+def test_the_supervisor_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; import edge_agent.supervisor.app, edge_agent.cli;"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert set(eval(found)) <= set(BY_PAHO)
+
+
+def test_the_command_starts_light() -> None:
+    script = "import sys, edge_agent.cli; print('paho' in sys.modules or 'nacl' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "False"
