@@ -67,7 +67,7 @@ def test_a_fresh_board_becomes_a_member(board: Board) -> None:
     assert found.returncode == 0, found.stderr
     called = [call.split()[0] for call in board.calls]
     assert called == ["useradd", "chown", "edge-agent", "systemctl", "systemctl"]
-    assert "--server https://fleet.example:8443 --token secret.pin --id pi-7" in board.calls[2]
+    assert "--server https://fleet.example:8443 --token=secret.pin --id pi-7" in board.calls[2]
     assert board.calls[-1] == "systemctl enable --now edge-agent.service"
     assert (board.disk / "etc/systemd/system/edge-agent.service").exists()
     assert "state_dir" in (board.disk / "etc/edgeloop/agent.toml").read_text()
