@@ -43,7 +43,7 @@ class HttptoolsParser:
             return
         self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            self._feed_on(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__ or error.__cause__
             if not isinstance(cause, HttpError):
@@ -51,7 +51,7 @@ class HttptoolsParser:
             self.error = cause
         except httptools.HttpParserInvalidMethodError:
             self.error = HttpError(501, "the method is not known here")
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserError as error:
             if not self._ended:
                 self.error = HttpError(400, f"no valid HTTP/1.1 request: {error}")
         if self._begun and self._request is None and self.error is None:
@@ -60,6 +60,18 @@ class HttptoolsParser:
                 self.error = HttpError(431, f"the request's head is over the limit of {self._limits.head_bytes} bytes")
         else:
             self._head_bytes = 0
+
+    def _feed_on(self, data: bytes | memoryview) -> None:
+        """Feed the library; an upgrade that is offered is passed over, as a server may (RFC 9110 section 7.8)."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The library stops behind such a head, body unread, and tells how far it came: read it without the offer.
+            method = self._parser.get_method()
+            lines = [b"%s: %s" % pair for pair in self._headers if pair[0].lower() != b"upgrade"]
+            head = b"\r\n".join((b"%s %s HTTP/1.1" % (method, self._target), *lines, b"", b""))
+            self._parser = httptools.HttpRequestParser(self)
+            self._feed_on(head + bytes(memoryview(data)[int(upgrade.args[0]) :]))
 
     def on_message_begin(self) -> None:
         """Called by the library at a request's first byte."""
@@ -93,7 +105,9 @@ class HttptoolsParser:
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """Called by the library at a request's last byte."""
+        """Called by the library at a request's last byte, or behind the head of one that offers an upgrade."""
+        if self._parser.should_upgrade():
+            return
         request, self._request = self._request, None
         self._begun = False
         if request is None:

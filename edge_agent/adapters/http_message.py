@@ -122,8 +122,6 @@ def _split_target(target: bytes) -> tuple[str, str]:
 def _check_headers(headers: Mapping[str, str], version: str, path: str, limits: Limits) -> None:
     if version == "1.1" and "host" not in headers:
         raise HttpError(400, "the header Host is missing (RFC 9112 section 3.2)", path=path)
-    if "upgrade" in headers and "upgrade" in headers.get("connection", "").lower():
-        raise HttpError(400, "no upgrade is offered here; send plain HTTP/1.1", path=path)
     if "expect" in headers and headers["expect"].lower() != "100-continue":
         raise HttpError(417, f"the expectation {headers['expect'][:40]!r} is not known here", path=path)
     coding = headers.get("transfer-encoding")

@@ -13,8 +13,8 @@ from edge_agent.contract.manifest import Manifest, Precision, Runtime
 from edge_agent.contract.messages import Capabilities
 from edge_agent.contract.profile import Prefer, Profile
 
-# Below this ratio a difference in latency is within what runs of one binary differ by; accuracy then decides.
-EQUAL_LATENCY = 1.25
+# A variant of lower precision must be clearly faster: on a busy machine, runs of one binary differ by half.
+EQUAL_LATENCY = 2.0
 _MIB = 2**20
 _PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT8)
 
@@ -77,8 +77,8 @@ def choose_variant(
 ) -> Choice:
     """Choose among a version's variants for one device.
 
-    By `latency`: those within 1.25 times the least latency are equal; among them fp32 before fp16 before int8, then the
-    smaller. By `size`: the smallest on the wire. Without a profile: latency, and only the device's own limits.
+    By `latency`: those within twice the least latency are as fast as any; among them fp32 before fp16 before int8, then
+    the faster. By `size`: the smallest on the wire. Without a profile: latency, and only the device's own limits.
     """
     fitting: list[_Fitting] = []
     rejected: list[Rejection] = []
@@ -146,9 +146,9 @@ def _choose_fastest(
     equal = [item for item in fitting if latencies[item.digest] <= least * EQUAL_LATENCY]
     order = {runtime: place for place, runtime in enumerate(profile.runtimes)} if profile is not None else {}
 
-    def preference(item: _Fitting) -> tuple[int, int, int, str]:
+    def preference(item: _Fitting) -> tuple[int, float, int, str]:
         place = order.get(item.manifest.runtime, len(order))
-        return _rank(item), item.candidate.packed_size, place, item.candidate.variant
+        return _rank(item), latencies[item.digest], place, item.candidate.variant
 
     best = min(equal, key=preference)
     of = f"least latency of {len(fitting)} that fit" if len(equal) == 1 else f"best of {len(equal)} as fast as any"

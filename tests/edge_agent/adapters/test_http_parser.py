@@ -45,7 +45,6 @@ REFUSED = [
     ("long head", b"GET / HTTP/1.1\r\nHost: d\r\nX: " + b"y" * 1000 + b"\r\n\r\n", {431}),
     ("endless head", b"GET / HTTP/1.1\r\nHost: d\r\nX: " + b"y" * 5000, {431}),
     ("expectation", b"POST / HTTP/1.1\r\nHost: d\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", {417}),
-    ("upgrade", b"GET / HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", {400}),
     ("authority form", b"CONNECT device:80 HTTP/1.1\r\nHost: d\r\n\r\n", {400, 501}),
     ("asterisk", b"OPTIONS * HTTP/1.1\r\nHost: d\r\n\r\n", {400}),
     ("version 2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 501, 505}),
@@ -63,6 +62,20 @@ def _parse(make: MakeParser, pieces: list[bytes]) -> tuple[list[Request], int | 
 def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     return [data[a:b] for a, b in itertools.pairwise(places)]
+
+
+@both
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=4))
+def test_an_offered_upgrade_is_passed_over(make: MakeParser, cuts: list[int]) -> None:
+    """As a Java client offers one with its first request; what follows on the connection is read as before."""
+    head = b"Host: d\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
+    stream = b"POST /predict HTTP/1.1\r\n" + head + b"Content-Length: 5\r\n\r\nhello" + GET
+    found, error = _parse(make, _cut(stream, cuts))
+    assert error is None
+    assert [(item.method, item.body, item.keep_alive) for item in found] == [
+        ("POST", b"hello", True),
+        ("GET", b"", True),
+    ]
 
 
 @both

@@ -64,10 +64,11 @@ LITE, LITE8 = candidate("tflite-fp32", 2.0, 5000), candidate("tflite-int8", 1.0,
 
 
 def test_least_latency_wins_and_precision_among_equals() -> None:
-    assert chosen(FP32, INT8) == "onnx-fp32"  # within 1.25 times: the more precise one
-    assert chosen(FP32, candidate("onnx-int8", 7.9)) == "onnx-int8"
-    assert chosen(FP32, INT8, LITE, LITE8) == "tflite-int8"
-    assert chosen(candidate("onnx-fp32", 10, 5000), candidate("tflite-fp32", 10, 4000)) == "tflite-fp32"
+    assert chosen(FP32, INT8) == "onnx-fp32"  # within twice: the more precise one
+    assert chosen(FP32, candidate("onnx-int8", 4.9)) == "onnx-int8"
+    assert chosen(FP32, INT8, LITE, LITE8) == "tflite-fp32"
+    assert chosen(FP32, INT8, LITE, candidate("tflite-int8", 0.9)) == "tflite-int8"
+    assert chosen(candidate("onnx-fp32", 10, 4000), candidate("tflite-fp32", 9, 5000)) == "tflite-fp32"
     assert chosen(candidate("onnx-fp32", 10, 4000), candidate("tflite-fp32", 10, 4000)) == "onnx-fp32"
 
 
