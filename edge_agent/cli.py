@@ -70,13 +70,15 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
 
     state_dir = config.state_path
     if (state_dir / identity.FILE_NAME).exists() and not options.force:
-        return _say(FAILED, f"{state_dir} holds an identity already; add --force to replace it")
+        return _say(FAILED, f"{state_dir} holds an identity already; add --force to begin anew as another device")
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         board = system.find_board(config.profile, simulated=config.simulated, offered=config.runtimes)
         capabilities = system.capabilities(board, state_dir)
     except OSError as error:
         return _say(FAILED, f"{state_dir} cannot be used: {error.strerror}; run with sudo, or set state_dir")
+    if _runs_here(config):
+        return _say(FAILED, f"the agent runs on {state_dir}; stop it first: systemctl stop edge-agent")
     seed = trust.new_seed()
     try:
         request = EnrolRequest(options.token, options.device, trust.public_key(seed).hex(), capabilities)
@@ -84,6 +86,9 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
         return _say(USAGE, f"--id: {error}")
     try:
         answer = enrolment.enrol(options.server, request)
+        # Another server counts its documents from the beginning: what was kept for the one before would refuse them.
+        for name in ("agent.db", "spool.db", "spool.db-wal", "spool.db-shm"):
+            (state_dir / name).unlink(missing_ok=True)
         identity.save_identity(state_dir, identity.identity_of(answer, seed, options.server))
     except enrolment.EnrolmentError as error:
         return _say(FAILED, f"not enrolled: {error}")

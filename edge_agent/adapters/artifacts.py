@@ -77,10 +77,10 @@ class ChunkStore:
         return data
 
     def keep_only(self, digests: Iterable[str]) -> None:
-        """Remove every other chunk."""
+        """Remove every other chunk; what is being written at this moment is let be."""
         kept = set(digests)
         for path in self._folder.iterdir():
-            if path.name not in kept:
+            if path.name not in kept and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
 
     def assemble(self, file: PackedFile, path: Path) -> None:

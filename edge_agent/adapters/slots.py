@@ -1,7 +1,7 @@
 """Verified bundles on disk (bundles/<digest>/): staged aside, verified file by file, flushed, renamed into place.
 
 House rules: a folder named by a digest is complete and was verified; a cut leaves only `.staging-*`, which is removed.
-Before a worker loads a bundle again after a restart, `verify` reads it once more.
+Before a worker loads a bundle again after a restart, `verify` reads it once more, since cards rot.
 """
 
 import hashlib
@@ -93,11 +93,11 @@ class Slots:
         return parse_manifest((self.path(digest) / MANIFEST_NAME).read_bytes())
 
     def keep_only(self, digests: Iterable[str]) -> None:
-        """Remove every other bundle."""
+        """Remove every other bundle; what is being staged at this moment is let be, and what resists waits."""
         kept = set(digests)
         for path in self._folder.iterdir():
-            if path.name not in kept:
-                shutil.rmtree(path)
+            if path.name not in kept and not path.name.startswith("."):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _verify(folder: Path, bundle: DesiredBundle) -> None:

@@ -3,18 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_agent.adapters.artifacts import ChunkStore
+from edge_agent.adapters.artifacts import ChunkStore, RejectedBytesError
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.trust import Trust
-from edge_agent.contract.messages import AgentSettings, Capabilities, Desired
-from edge_agent.contract.states import EventCode
+from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, DesiredBundle
+from edge_agent.contract.states import EventCode, Reason, Result
 from edge_agent.core.control import Load, LoadModel
 from edge_agent.core.update_machine import Update
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
 from edge_agent.supervisor.reporter import Reporter
 from edge_agent.supervisor.service import Service
+
+# A download that is tried again soon finds its chunks here.
+KEEP_CHUNKS = frozenset({Reason.FETCH_TIMEOUT, Reason.SUPERSEDED, Reason.INTERRUPTED})
+EVENTS = {
+    Result.SUCCEEDED: EventCode.UPDATE_SUCCEEDED,
+    Result.FAILED: EventCode.UPDATE_FAILED,
+    Result.REFUSED: EventCode.UPDATE_REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,19 @@ def make_load(
         if bundle.digest not in disabled
     )
     return Load(models, prove, desired.settings, settings.device, settings.beat_s)
+
+
+def damaged(slots: Slots, desired: Desired | None) -> tuple[tuple[DesiredBundle, str], ...]:
+    """Read a set's bundles again, every byte; return those that are damaged, with what is wrong."""
+    found = []
+    for bundle in desired.bundles if desired is not None else ():
+        try:
+            slots.verify(bundle)
+        except RejectedBytesError as error:
+            found.append((bundle, error.detail))
+        except OSError as error:
+            found.append((bundle, f"{bundle.model} cannot be read: {error.strerror}"))
+    return tuple(found)
 
 
 def model_of(update: Update, digest: str | None) -> str | None:

@@ -34,16 +34,17 @@ from edge_agent.supervisor import disk as disk_room
 from edge_agent.supervisor import news as news_room
 from edge_agent.supervisor.fetching import Fetched
 from edge_agent.supervisor.reporter import epoch_ms
-from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings, make_load, model_of
+from edge_agent.supervisor.update_parts import (
+    EVENTS,
+    KEEP_CHUNKS,
+    UpdateParts,
+    UpdateSettings,
+    damaged,
+    make_load,
+    model_of,
+)
 
 _log = logging.getLogger(__name__)
-# A download that is tried again soon finds its chunks here.
-_KEEP_CHUNKS = frozenset({Reason.FETCH_TIMEOUT, Reason.SUPERSEDED, Reason.INTERRUPTED})
-_EVENTS = {
-    Result.SUCCEEDED: EventCode.UPDATE_SUCCEEDED,
-    Result.FAILED: EventCode.UPDATE_FAILED,
-    Result.REFUSED: EventCode.UPDATE_REFUSED,
-}
 
 
 class Updates:
@@ -72,6 +73,8 @@ class Updates:
 
     def start(self, now: float) -> None:
         """Continue after a restart: see what it makes of the update, serve, report, and do what is owed."""
+        for bundle, detail in damaged(self._parts.slots, served(wake(self.update))):
+            self._disable(bundle.digest, detail)
         self._serve()
         self._commit(wake(self.update), now)
         if self.update.state is UpdateState.IDLE:
@@ -155,7 +158,9 @@ class Updates:
             case news_room.Counted(beat=beat), UpdateState.SOAKING:
                 self._beat = beat
             case news_room.Guilty(digest, detail), _:
-                self._disable(digest, detail, now)
+                self._disable(digest, detail)
+                self._serve()
+                self.refresh_report()
             case _:
                 pass
         self.tick(now)
@@ -172,7 +177,9 @@ class Updates:
         if waiting is None:
             return
         board, staged = self._parts.board(), self._parts.slots.digests()
-        move, verdict = judge_offer(Offer(waiting, board, self._settings.worker_memory_mb, self.update.good, staged))
+        # What is damaged or does not load here is fetched and proven anew, so it is no mere change of settings.
+        good = None if self.disabled else self.update.good
+        move, verdict = judge_offer(Offer(waiting, board, self._settings.worker_memory_mb, good, staged))
         if move is Move.ACCEPT:
             names = ", ".join(f"{bundle.model} {bundle.version}" for bundle in waiting.bundles) or "no models"
             self._parts.tell(EventCode.UPDATE_STARTED, f"document {waiting.seq}: {names}", None, {})
@@ -270,11 +277,11 @@ class Updates:
         self.disabled &= digests(done.good)
         self._commit(done, now)
         fields = {"reason": str(outcome.reason), "desired_seq": str(outcome.desired_seq)}
-        self._parts.tell(_EVENTS[outcome.result], outcome.detail, outcome.model, fields)
+        self._parts.tell(EVENTS[outcome.result], outcome.detail, outcome.model, fields)
         level = logging.INFO if outcome.result is Result.SUCCEEDED else logging.WARNING
         _log.log(level, "update_ended result=%s reason=%s detail=%r", outcome.result, outcome.reason, outcome.detail)
         self._parts.slots.keep_only(digests(done.good))
-        if outcome.reason not in _KEEP_CHUNKS:
+        if outcome.reason not in KEEP_CHUNKS:
             self._parts.chunks.keep_only(())
         self._begin(now)
 
@@ -283,14 +290,11 @@ class Updates:
         load = make_load(self._parts.slots, self._settings, served(self.update), self.disabled)
         self._parts.service.want(load)
 
-    def _disable(self, digest: str, detail: str, now: float) -> None:
-        """A committed bundle does not load any more: serve the others, and say so."""
+    def _disable(self, digest: str, detail: str) -> None:
+        """A committed bundle does not load any more: it is left out, and that is said."""
         self.disabled |= {digest}
         _log.error("model_disabled digest=%s detail=%r", digest[:12], detail)
         self._parts.tell(EventCode.MODEL_DISABLED, detail, model_of(self.update, digest), {"digest": digest})
-        self._serve()
-        self.refresh_report()
-        self.tick(now)
 
     def _distrust(self, data: bytes, reason: Reason, detail: str) -> None:
         """Say once that these bytes are not acted upon; what runs goes on."""

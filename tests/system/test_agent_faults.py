@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from edge_agent.adapters.journal import Journal
-from edge_agent.contract.states import Reason, Result, UpdateState
+from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
 from edge_agent.core.update_machine import Update, Verdict
 from tests.fakes.agent import QUICK, AgentProcess, FakeBundle, FakeServer, Soak, make_bundle, running_agent
 from tests.fakes.broker import RunningBroker, running_broker
-from tests.fakes.worker import Behaviour
+from tests.fakes.worker import MODEL_FILE, Behaviour
 
 pytestmark = pytest.mark.system
 
@@ -184,3 +184,14 @@ def test_crash_of_the_supervisor_leaves_no_worker_behind(server: FakeServer, age
     assert before.worker_pid is not None
     stat = Path(f"/proc/{before.worker_pid}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"  # nobody may reap it here
+
+
+def test_a_bundle_that_rots_on_disk_is_left_out_and_fetched_anew(server: FakeServer, agent: AgentProcess) -> None:
+    good = install_first(server)
+    agent.kill()
+    (agent.state_dir / "bundles" / good.desired.digest / MODEL_FILE).write_bytes(b"rot")
+    agent.start()
+    server.wait("the event", lambda: any(event.code is EventCode.MODEL_DISABLED for event in server.events))
+    assert agent.ask()["models"] == {}
+    server.desire(2, good)
+    assert_ended(server, agent, Result.SUCCEEDED, Reason.OK, 1)
