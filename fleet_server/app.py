@@ -79,7 +79,6 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     scheme = "http" if tls is None else "https"
     host = f"[{config.public_host}]" if ":" in config.public_host else config.public_host
     url = f"{scheme}://{host}:{port}"
-    endpoint = broker.endpoint()
     outside = _outside(config, broker, wire, signing, authority, url)
     composition = Composition(config, outside)
     opened.callback(composition.close)
