@@ -5,11 +5,13 @@ nothing below knows what stands beside it.
 """
 
 import datetime as dt
+import errno
 import fcntl
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +20,7 @@ import structlog
 import uvicorn
 
 from edge_agent.contract.topics import Topics
-from fleet_server.broker.brokers import Broker, BrokerSetupError, TlsFiles
+from fleet_server.broker.brokers import Broker, BrokerKind, BrokerSetupError, TlsFiles
 from fleet_server.broker.choice import open_broker
 from fleet_server.broker.session import Session
 from fleet_server.composition import Composition, Outside
@@ -33,10 +35,13 @@ from fleet_server.services.keys import (
     load_signing_key,
 )
 from fleet_server.services.wire import Contact
+from fleet_server.store.artifacts import write_durably
 
 _log = structlog.get_logger(__name__)
 _CONNECT_S = 15.0
 _CLIENT_ID = "edgeloop-server"
+_PORT_FILE = "broker-port"
+_PORT_FREE_S = 10.0
 
 
 def serve(config: ServerConfig, ready: Callable[[ReadyInfo], None], stop: threading.Event | None = None) -> int:
@@ -138,13 +143,45 @@ def _start_broker(
         config.data_dir,
         topics,
         listen_host=config.host,
-        port=config.broker_port,
+        port=config.broker_port or _remembered_port(config),
         public_host=config.public_host,
         tls=files,
     )
     opened.callback(broker.stop)
     broker.start()
+    if broker.kind is not BrokerKind.EXTERNAL:
+        write_durably(config.data_dir / _PORT_FILE, str(broker.endpoint().port).encode())
     return broker
+
+
+def _remembered_port(config: ServerConfig) -> int:
+    """Return the managed broker's port of the last start, once it is free, or 0: devices were told this one.
+
+    A broker whose server was killed ends by itself a moment later, so its port is waited for.
+
+    Raises:
+        SetupError: something else listens there.
+    """
+    path = config.data_dir / _PORT_FILE
+    if "://" in config.broker or not path.exists():
+        return 0
+    port = int(path.read_text())
+    if not _wait_until(lambda: _is_free(config.host, port), _PORT_FREE_S):
+        raise SetupError(
+            f"port {port}, where enrolled devices look for the broker, is taken by another program: end it, "
+            "or choose another port (--broker-port) and enrol the devices again"
+        )
+    return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        with socket.create_server((host, port), family=_family(host)):
+            return True
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
 
 
 def _start_http(
@@ -169,15 +206,16 @@ def _start_http(
 
     thread.start()
     opened.callback(end)
-    _wait_until(lambda: server.started or not thread.is_alive())
+    _wait_until(lambda: server.started or not thread.is_alive(), _CONNECT_S)
     if not server.started:
         raise OSError("the HTTP server did not start; its log says why")
 
 
-def _wait_until(done: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    while not done():
+def _wait_until(done: Callable[[], bool], timeout_s: float) -> bool:
+    pause, deadline = threading.Event(), time.monotonic() + timeout_s
+    while not (found := done()) and time.monotonic() < deadline:
         pause.wait(0.02)
+    return found
 
 
 def _hold(folder: Path, opened: ExitStack) -> None:

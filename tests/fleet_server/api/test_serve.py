@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ def test_second_start_keeps_keys_and_the_operators_key(config: ServerConfig) -> 
     again = ServerConfig(data_dir=config.data_dir, port=0, broker="mosquitto", api_key=first.api_key)
     with running(again) as second:
         assert (second.server_key, second.api_key) == (first.server_key, first.api_key)
+        assert second.broker_port == first.broker_port  # the one that devices were told
         assert (first.new_api_key, second.new_api_key) == (True, False)
         assert httpx.get(first.signin_url.replace(first.url, second.url)).status_code in (303, 200)
 
@@ -117,6 +119,17 @@ def test_beyond_loopback_speaks_tls_by_the_fleets_own_authority(tmp_path: Path) 
             cookie = client.get(info.signin_url.removeprefix(info.url)).headers["set-cookie"]
         assert token.partition(".")[2] == hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
         assert "Secure" in cookie
+
+
+def test_taken_port_of_the_broker_is_said_in_words(config: ServerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(config) as first:
+        pass
+    monkeypatch.setattr("fleet_server.app._PORT_FREE_S", 0.2)
+    with (
+        socket.create_server(("127.0.0.1", first.broker_port)),
+        pytest.raises(SetupError, match=f"port {first.broker_port}"),
+    ):
+        serve(config, lambda _info: None, threading.Event())
 
 
 def test_unusable_settings_are_said_in_words(tmp_path: Path) -> None:
