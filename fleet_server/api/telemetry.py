@@ -11,7 +11,7 @@ from fleet_server.core.drift import DriftReport
 from fleet_server.services.clock import iso, parse_iso
 from fleet_server.services.errors import InvalidError
 from fleet_server.store.health import HealthFilter
-from fleet_server.store.windows import WindowFilter
+from fleet_server.store.windows import StoredWindow, WindowFilter
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"])
 Name = Annotated[str | None, Query(max_length=64)]
@@ -31,6 +31,9 @@ class WindowShown(Answer):
     started: Time
     ended: Time
     received: Time
+    rows: int
+    errors: int
+    rejected: int
     counts: dict[str, Any]
 
 
@@ -100,7 +103,14 @@ def list_windows(
 ) -> ListOf[WindowShown]:
     """List windows, newest first."""
     page = context.telemetry.list_windows(WindowFilter(device, model, version, _since(since)), paging)
-    return ListOf(items=[WindowShown.model_validate(item) for item in page.items], next=page.next)
+    return ListOf(items=[_window(item) for item in page.items], next=page.next)
+
+
+def _window(stored: StoredWindow) -> WindowShown:
+    counts = stored.read_counts()
+    sums = {"rows": counts.rows, "errors": counts.errors, "rejected": counts.rejected}
+    plain = {name: getattr(stored, name) for name in WindowShown.model_fields if name not in sums}
+    return WindowShown.model_validate(plain | sums)
 
 
 @router.get("/drift")
