@@ -159,8 +159,7 @@ class Broker:
             self._client = None
             self._put(Disconnected(connection.link, connection.detail))
             failures = 0 if came_about else failures + 1
-            # Chance spreads a fleet's reconnections; it decides nothing that needs to be secret.
-            self._stop.wait(0.05 + backoff.delay_s(failures, random.random()))  # noqa: S311
+            self._stop.wait(0.05 + backoff.delay_s(failures, random.random()))  # noqa: S311 - spreads a fleet, keeps no secret
 
     def _hold(self, connection: "_Connection") -> bool:
         """Make one connection and hold it to its end; return whether it came about."""

@@ -194,8 +194,16 @@ def wake(update: Update) -> Update:
         return update
     if update.trial < MAX_TRIALS:
         return dataclasses.replace(update, state=UpdateState.STAGED, proofs=())
-    detail = f"the agent was cut off in all of {MAX_TRIALS} trials, the last time while {update.state}"
-    return advance(update, Move.FAIL, verdict=Verdict(Result.FAILED, Reason.INTERRUPTED, detail))
+    return _interrupted(update)
+
+
+def try_once(update: Update) -> Update:
+    """Begin a trial of the staged set, or fail where all trials are spent.
+
+    Raises:
+        NoSuchMoveError: not in `staged`.
+    """
+    return advance(update, Move.TRY) if update.trial < MAX_TRIALS else _interrupted(update)
 
 
 def owed(update: Update) -> Effect | None:
@@ -225,6 +233,11 @@ def running(update: Update, disabled: frozenset[str] = frozenset()) -> tuple[Run
 def digests(desired: Desired | None) -> frozenset[str]:
     """Return the digests of a set."""
     return frozenset() if desired is None else frozenset(bundle.digest for bundle in desired.bundles)
+
+
+def _interrupted(update: Update) -> Update:
+    detail = f"the agent was cut off in all of {MAX_TRIALS} trials, the last time while {update.state}"
+    return advance(update, Move.FAIL, verdict=Verdict(Result.FAILED, Reason.INTERRUPTED, detail))
 
 
 def _moved(update: Update, move: Move) -> Update:

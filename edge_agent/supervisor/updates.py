@@ -14,7 +14,6 @@ from edge_agent.core.control import Beat
 from edge_agent.core.offer_rules import Offer, judge_document, judge_offer
 from edge_agent.core.soak_rules import Healthy, judge_set
 from edge_agent.core.update_machine import (
-    MAX_TRIALS,
     SUPERSEDABLE,
     Effect,
     Move,
@@ -28,6 +27,7 @@ from edge_agent.core.update_machine import (
     report,
     running,
     served,
+    try_once,
     wake,
 )
 from edge_agent.supervisor import disk as disk_room
@@ -216,7 +216,7 @@ class Updates:
             case Effect.VERIFY:
                 self._parts.disk.stage(target.seq, target.bundles, digests(self.update.good))
             case Effect.TRY:
-                self._try(now)
+                self._move(Move.TRY, now, try_once(self.update))
             case Effect.PROVE:
                 self._prove(target, now)
             case Effect.SWITCH:
@@ -241,12 +241,6 @@ class Updates:
         load = make_load(self._parts.slots, self._settings, target, frozenset(), prove)
         for item in self._parts.service.begin_trial(load, now):
             self.news(item, now)
-
-    def _try(self, now: float) -> None:
-        if self.update.trial < MAX_TRIALS:
-            self._move(Move.TRY, now)
-        else:
-            self._fail(Verdict(Result.FAILED, Reason.INTERRUPTED, f"all of {MAX_TRIALS} trials were cut off"), now)
 
     def _fetch_on(self, now: float) -> None:
         match self._parts.fetcher.tick(now):

@@ -1,4 +1,4 @@
-"""The server's side of one device for tests: packs bundles, publishes them, signs desired documents, reads reports.
+"""The server's side of one device for tests: publishes bundles, signs desired documents, reads reports.
 
 And the device itself: the real supervisor as a process of its own, with the fake worker.
 """
@@ -23,29 +23,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_agent.adapters.identity import Identity, save_identity
 from edge_agent.adapters.trust import key_id
 from edge_agent.contract import codec
-from edge_agent.contract.artifacts import PackedFile, Parcel, compress, cut, sha256
 from edge_agent.contract.envelope import PayloadType, inflate, open_envelope, pre_authentication_encoding, seal
-from edge_agent.contract.manifest import (
-    MANIFEST_NAME,
-    Cost,
-    Feature,
-    FileSpec,
-    Golden,
-    InputSpec,
-    Manifest,
-    OutputSpec,
-    Parity,
-    Precision,
-    Requirements,
-    Runtime,
-    ScoreKind,
-    Task,
-    parse_manifest,
-)
 from edge_agent.contract.messages import (
     AgentSettings,
     Desired,
-    DesiredBundle,
     Event,
     Get,
     Reported,
@@ -56,84 +37,12 @@ from edge_agent.contract.states import UpdateState
 from edge_agent.contract.topics import Topics, Up
 from edge_agent.contract.windows import Window
 from edge_agent.supervisor.status import AgentStatus, read_status
-from tests.fakes.worker import MODEL_FILE, Behaviour
+from tests.fakes.agent_bundles import COHORT, FakeBundle, make_bundle, pack
 
-COHORT = "generic"
+__all__ = ["FakeBundle", "make_bundle", "pack"]
+
 TOPICS = Topics()
 _ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class FakeBundle:
-    """A bundle as the server publishes it: what the document says of it, and its chunks by digest."""
-
-    desired: DesiredBundle
-    chunks: dict[str, bytes]
-    files: dict[str, bytes]
-
-
-def make_bundle(
-    model: str = "digits",
-    version: int = 1,
-    behaviour: Behaviour | None = None,
-    *,
-    padding: bytes = b"",
-    chunk_bytes: int = 1024,
-    threshold: float | None = None,
-    memory_mb: float = 16.0,
-) -> FakeBundle:
-    """Return a bundle whose model behaves as told; `padding` (best random) makes it large."""
-    model_bytes = (behaviour or Behaviour()).encode()
-    contents = {MODEL_FILE: model_bytes, "golden.npz": b"golden" + padding, "baseline.json": b"{}"}
-    specs = tuple(FileSpec(name, sha256(data), len(data)) for name, data in contents.items())
-    manifest = Manifest(
-        model=model,
-        variant="onnx-fp32",
-        task=Task.REGRESSION,
-        runtime=Runtime.ONNX,
-        precision=Precision.FP32,
-        input=InputSpec("x", (Feature("a", 0, 1),)),
-        output=OutputSpec("scores", ScoreKind.VALUE, 1),
-        model_file=MODEL_FILE,
-        baseline_file="baseline.json",
-        golden=Golden("golden.npz", 8, 1e-5, 1e-5),
-        files=specs,
-        requires=Requirements(memory_mb, 1),
-        parity=Parity(10, 1.0, 0.0, 0.0, "r2", 1.0, 1.0, "1"),
-        cost=Cost(1, 1, 1.0, 1.0, 1.0),
-    )
-    files = {MANIFEST_NAME: codec.encode(manifest)} | contents
-    return pack(files, version, chunk_bytes=chunk_bytes, threshold=threshold)
-
-
-def pack(
-    files: dict[str, bytes], version: int, *, chunk_bytes: int = 1024, threshold: float | None = None
-) -> FakeBundle:
-    """Cut a bundle's files (manifest first) in chunks, and describe it as the server would."""
-    manifest = parse_manifest(files[MANIFEST_NAME])
-    chunks: dict[str, bytes] = {}
-    packed = []
-    for name, data in files.items():
-        parts = cut(compress(data), chunk_bytes)
-        chunks |= {sha256(part): part for part in parts}
-        names = tuple(sha256(part) for part in parts)
-        packed.append(PackedFile(name, sha256(data), len(data), sum(map(len, parts)), names))
-    digest = sha256(files[MANIFEST_NAME])
-    parcel = codec.encode(Parcel(digest, chunk_bytes, tuple(packed)))
-    chunks[sha256(parcel)] = parcel
-    desired = DesiredBundle(
-        model=manifest.model,
-        version=version,
-        variant=manifest.variant,
-        digest=digest,
-        parcel=sha256(parcel),
-        cohort=COHORT,
-        size=sum(map(len, files.values())),
-        runtime=manifest.runtime,
-        memory_mb=manifest.requires.memory_mb,
-        threshold=threshold,
-    )
-    return FakeBundle(desired, chunks, files)
 
 
 QUICK = Soak(min_s=0.3, max_s=3.0, min_rows=5)

@@ -29,6 +29,7 @@ from edge_agent.core.update_machine import (
     report,
     running,
     served,
+    try_once,
     wake,
 )
 
@@ -86,7 +87,7 @@ class World:
         if woken != self.journal:
             self.save(woken)
 
-    def step(self) -> None:  # noqa: C901 - one case an effect
+    def step(self) -> None:
         """Run the effect that the state owes, with a result of the hypothesis' choice."""
         update = self.journal
         assert update.target is not None
@@ -99,10 +100,8 @@ class World:
                 self.save(advance(update, Move.FETCHED))
             case Effect.VERIFY:
                 self.save(advance(update, Move.VERIFIED))
-            case Effect.TRY if update.trial >= MAX_TRIALS:
-                self.save(advance(update, Move.FAIL, verdict=FAILED))
             case Effect.TRY:
-                self.save(advance(update, Move.TRY))
+                self.save(try_once(update))
             case Effect.PROVE:
                 self.trials.add(update.trial)
                 self.save(advance(update, Move.PROVED))
