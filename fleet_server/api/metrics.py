@@ -38,7 +38,7 @@ def render_metrics(summary: Summary, traffic: Traffic, health: tuple[StoredHealt
         ("counter", "edgeloop_mqtt_messages_out_total", "Messages published", traffic.messages_out),
         ("counter", "edgeloop_mqtt_bytes_in_total", "Bytes received", traffic.bytes_in),
         ("counter", "edgeloop_mqtt_bytes_out_total", "Bytes published", traffic.bytes_out),
-        ("counter", "edgeloop_chunk_bytes_out_total", "Bytes published on chunk topics", traffic.chunk_bytes_out),
+        ("counter", "edgeloop_chunk_bytes_published_total", "Bytes published on chunk topics", traffic.chunk_bytes_out),
     ):
         lines += _family(kind, name, text, [("", value)])
     for key, (kind, name, text) in _HEALTH.items():
