@@ -175,7 +175,7 @@ def test_any_happenings_and_cuts_end_idle_with_one_report_a_document(chances: by
     world.run([desired(seq, *versions) for seq, versions in enumerate(sets, start=1)])
     world.serving = served(wake(world.journal))
     seqs = [outcome.desired_seq for outcome in world.reports]
-    assert world.journal.state is UpdateState.IDLE
+    assert (world.journal.state, world.journal.target, world.journal.verdict) == (UpdateState.IDLE, None, None)
     assert sorted(set(seqs)) == sorted(seqs)
     assert set(seqs) == world.begun
     assert len(sets) in seqs  # the newest always ends with an outcome
