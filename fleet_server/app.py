@@ -5,7 +5,6 @@ nothing below knows what stands beside it.
 """
 
 import datetime as dt
-import errno
 import fcntl
 import signal
 import socket
@@ -20,7 +19,7 @@ import structlog
 import uvicorn
 
 from edge_agent.contract.topics import Topics
-from fleet_server.broker.brokers import Broker, BrokerKind, BrokerSetupError, TlsFiles
+from fleet_server.broker.brokers import Broker, BrokerSetupError, TlsFiles
 from fleet_server.broker.choice import open_broker
 from fleet_server.broker.session import Session
 from fleet_server.composition import Composition, Outside
@@ -35,13 +34,10 @@ from fleet_server.services.keys import (
     load_signing_key,
 )
 from fleet_server.services.wire import Contact
-from fleet_server.store.artifacts import write_durably
 
 _log = structlog.get_logger(__name__)
 _CONNECT_S = 15.0
 _CLIENT_ID = "edgeloop-server"
-_PORT_FILE = "broker-port"
-_PORT_FREE_S = 10.0
 
 
 def serve(config: ServerConfig, ready: Callable[[ReadyInfo], None], stop: threading.Event | None = None) -> int:
@@ -143,45 +139,13 @@ def _start_broker(
         config.data_dir,
         topics,
         listen_host=config.host,
-        port=config.broker_port or _remembered_port(config),
+        port=config.broker_port,
         public_host=config.public_host,
         tls=files,
     )
     opened.callback(broker.stop)
     broker.start()
-    if broker.kind is not BrokerKind.EXTERNAL:
-        write_durably(config.data_dir / _PORT_FILE, str(broker.endpoint().port).encode())
     return broker
-
-
-def _remembered_port(config: ServerConfig) -> int:
-    """Return the managed broker's port of the last start, once it is free, or 0: devices were told this one.
-
-    A broker whose server was killed ends by itself a moment later, so its port is waited for.
-
-    Raises:
-        SetupError: something else listens there.
-    """
-    path = config.data_dir / _PORT_FILE
-    if "://" in config.broker or not path.exists():
-        return 0
-    port = int(path.read_text())
-    if not _wait_until(lambda: _is_free(config.host, port), _PORT_FREE_S):
-        raise SetupError(
-            f"port {port}, where enrolled devices look for the broker, is taken by another program: end it, "
-            "or choose another port (--broker-port) and enrol the devices again"
-        )
-    return port
-
-
-def _is_free(host: str, port: int) -> bool:
-    try:
-        with socket.create_server((host, port), family=_family(host)):
-            return True
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return False
-        raise
 
 
 def _start_http(

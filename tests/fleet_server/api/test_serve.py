@@ -124,7 +124,7 @@ def test_beyond_loopback_speaks_tls_by_the_fleets_own_authority(tmp_path: Path) 
 def test_taken_port_of_the_broker_is_said_in_words(config: ServerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(config) as first:
         pass
-    monkeypatch.setattr("fleet_server.app._PORT_FREE_S", 0.2)
+    monkeypatch.setattr("fleet_server.broker.child._LEAVE_S", 0.2)
     with (
         socket.create_server(("127.0.0.1", first.broker_port)),
         pytest.raises(SetupError, match=f"port {first.broker_port}"),
