@@ -32,9 +32,10 @@ class ServerConfig:
     """The server's configuration.
 
     `broker` is `auto`, `mosquitto`, `iotcore`, or the URL of an external broker (`mqtt(s)://user:pass@host:port`).
-    A port of 0 means any free port. `names` are further DNS names or addresses by which devices reach the server, put
-    in its TLS certificate; the first one is what devices are told. `api_key` is a key that the operator already
-    holds; where it is none, or no key of this server, a new one is made. Sizes in MiB (2**20 bytes), times in seconds.
+    A port of 0 means any free port; a broker's is chosen once and kept. `names` are further DNS names or addresses by
+    which devices reach the server, put in its TLS certificate; the first one is what devices are told. `api_key` is a
+    key that the operator already holds; where it is none, or no key of this server, a new one is made. Sizes in MiB
+    (2**20 bytes), times in seconds.
     """
 
     data_dir: Path = field(default_factory=default_data_dir)

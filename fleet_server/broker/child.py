@@ -22,6 +22,7 @@ _RESTART_FIRST_S = 0.2
 _RESTART_MAX_S = 30.0
 _STEADY_S = 60.0
 _POLL_S = 0.05
+_LEAVE_S = 10.0
 _HOPELESS = 2
 _TERM_TIMEOUT_S = 5.0
 _MAX_LOG_BYTES = 10 * 2**20
@@ -71,11 +72,15 @@ class Child:
         Raises:
             ChildFailedError: the port is taken, or it ended twice or did not listen within `timeout_s` seconds.
         """
-        if _answers(self._host, self._port):
+        self._stopping.clear()
+        # The broker of a server that was killed a moment ago may still be writing its state.
+        free_by = time.monotonic() + _LEAVE_S
+        while answers(self._host, self._port) and time.monotonic() < free_by:
+            self._stopping.wait(_POLL_S)
+        if answers(self._host, self._port):
             raise ChildFailedError(
                 f"port {self._port} on {self._host} is taken by another program; choose another port"
             )
-        self._stopping.clear()
         self._thread = threading.Thread(target=self._watch, name=f"child-{Path(self._command[0]).name}", daemon=True)
         self._thread.start()
         self._known.wait(timeout_s)
@@ -138,7 +143,7 @@ class Child:
         self._process = process
         try:
             while process.poll() is None and not self._stopping.wait(_POLL_S):
-                if not self._listening.is_set() and _answers(self._host, self._port):
+                if not self._listening.is_set() and answers(self._host, self._port):
                     self._listening.set()
                     self._known.set()
         finally:
@@ -164,7 +169,8 @@ def free_port(host: str) -> int:
         return port
 
 
-def _answers(host: str, port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Say whether something listens there."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from fleet_server.broker.accounts import SERVER_USER, UnmanagedAccounts
 from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, Endpoint, is_loopback
-from fleet_server.broker.child import Child, free_port
+from fleet_server.broker.child import Child
 from fleet_server.broker.client import BrokerAddress
+from fleet_server.broker.ports import remembered_port
 
 NOTICE = (
     "iotcore (rumqttd) on loopback, for trying out only: no passwords, no access lists; install Mosquitto for real use."
@@ -94,7 +95,7 @@ class IotCore:
         if importlib.util.find_spec("iotcore") is None:
             raise BrokerSetupError("no broker: install Mosquitto (apt-get install mosquitto), or pip install iotcore")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._port = self._port or free_port(self._listen_host)
+        self._port = self._port or remembered_port(self._folder, self._listen_host)
         config = self._folder / "rumqttd.toml"
         host = "127.0.0.1" if self._listen_host == "localhost" else self._listen_host
         config.write_text(_CONFIG.format(host=host, port=self._port, payload=_MAX_PAYLOAD_BYTES))

@@ -17,6 +17,7 @@ from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, Endpoint, 
 from fleet_server.broker.child import Child, free_port
 from fleet_server.broker.client import BrokerAddress
 from fleet_server.broker.mosquitto_accounts import LOG_NAME, MosquittoAccounts, write_private
+from fleet_server.broker.ports import remembered_port
 
 _LOOPBACK = "127.0.0.1"
 
@@ -104,7 +105,7 @@ class Mosquitto:
                 f"the broker would listen on {self._listen_host} without TLS; give it a certificate or use 127.0.0.1"
             )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._port = self._port or free_port(self._listen_host)
+        self._port = self._port or remembered_port(self._folder, self._listen_host)
         self._server_port = self._port if self._tls is None else free_port(_LOOPBACK)
         server_host = self._listen_host if self._tls is None else _LOOPBACK
         self._accounts.attach(None)

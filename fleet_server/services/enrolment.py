@@ -80,7 +80,7 @@ class Enroller:
                 check_label(key, value)
         except ValueError as error:
             raise InvalidError(str(error)) from error
-        secret, now = secrets.token_urlsafe(24), self._clock()
+        secret, now = secrets.token_hex(16), self._clock()
         token = tokens.Token(
             id="tok-" + secrets.token_hex(6),
             secret_hash=hash_secret(secret),
