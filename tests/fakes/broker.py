@@ -1,5 +1,6 @@
 """A real Mosquitto on a free port of loopback, for tests of the agent."""
 
+import getpass
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CONFIGURATION = """
+user {user}
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
@@ -57,11 +59,12 @@ class RunningBroker:
 
     folder: Path
     port: int
+    extra: str = ""
     child: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         path = self.folder / "mosquitto.conf"
-        path.write_text(_CONFIGURATION.format(port=self.port))
+        path.write_text(_CONFIGURATION.format(port=self.port, user=getpass.getuser()) + self.extra)
         self.child = subprocess.Popen([mosquitto_path(), "-c", str(path)], stdout=subprocess.DEVNULL)
         wait_for_port(self.port)
 
@@ -73,10 +76,11 @@ class RunningBroker:
 
 
 @contextmanager
-def running_broker(folder: Path) -> Iterator[RunningBroker]:
-    broker = RunningBroker(folder, free_port())
-    broker.start()
+def running_broker(folder: Path, extra: str = "") -> Iterator[RunningBroker]:
+    """Start a broker; `extra` are more lines of its configuration."""
+    broker = RunningBroker(folder, free_port(), extra)
     try:
+        broker.start()
         yield broker
     finally:
         broker.stop()

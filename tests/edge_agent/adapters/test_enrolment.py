@@ -1,8 +1,6 @@
 """Enrolment believes only what the token's pin vouches for."""
 
-import datetime as dt
 import http.server
-import ipaddress
 import json
 import ssl
 import threading
@@ -12,13 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_agent.adapters.enrolment import EnrolmentError, enrol, is_loopback, split_token
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Enrolment, EnrolRequest
+from tests.fakes.agent_authority import authority
 
 SERVER_KEY = "c" * 64
 BOARD = Capabilities("aarch64", 4, 1024, 500, 300, {}, "3.11", "0.1", "pi4")
@@ -130,29 +126,6 @@ def test_a_token_that_was_cut_is_told(token: str) -> None:
 def test_loopback_is_by_address() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
     assert [is_loopback(host) for host in ("10.0.0.1", "127.0.0.1.evil.example", "localhost.evil", "")] == [False] * 4
-
-
-def authority(folder: Path, name: str) -> tuple[bytes, Path]:
-    """A certificate authority (DER), and a certificate and key for 127.0.0.1 that it signed, in one file."""
-    now = dt.datetime.now(dt.UTC)
-
-    def build(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.CertificateBuilder:
-        names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (subject, issuer)]
-        builder = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1]).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(1))
-        builder = builder.not_valid_after(now + dt.timedelta(1))
-        return builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = build(name, name, ca_key, ca=True).sign(ca_key, hashes.SHA256())
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = build("server", name, key, ca=False).add_extension(address, critical=False).sign(ca_key, hashes.SHA256())
-    path = folder / f"{name}.pem"
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + secret)
-    return ca.public_bytes(serialization.Encoding.DER), path
 
 
 def test_over_tls_the_pin_is_the_authority(tmp_path: Path) -> None:
