@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.contract.states import Reason
+from fleet_server.store import assignments
 from tests.fakes.server_app import Board, Served, served
 from tests.fakes.server_broker import MemoryAccounts, MemoryWire
 
@@ -255,3 +256,15 @@ def test_artifact_is_published_once_for_a_cohort(fleet: Served) -> None:
     fleet.turn()
     assert len(fleet.wire.desired) == 8
     assert fleet.wire.sent_bytes == once
+
+
+def test_no_document_names_a_version_that_is_bad_on_the_device(fleet: Served) -> None:
+    boards = boards_of(fleet, 1)
+    run_first(fleet, boards)
+    board, server = boards["pi-0"], fleet.server
+    (held,) = board.desired().bundles
+    with server._database.write() as connection:
+        assignments.save_bad(connection, assignments.BadVersion(board.id, "digits", 1, "unhealthy", "", 0))
+        server.controller._assigner.give_back(connection, board.id, "digits", 1, held.digest, fleet.clock())
+    fleet.turn()
+    assert board.desired().bundles == ()
