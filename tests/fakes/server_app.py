@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import functools
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from fleet_server.composition import Composition, Outside
 from fleet_server.config import ServerConfig
 from fleet_server.services.keys import load_authority, load_signing_key
 from fleet_server.services.wire import Contact
+from fleet_server.store.database import Database
 from tests.fakes.server_broker import MemoryAccounts, MemoryWire
 from tests.fakes.server_versions import read_files, write_version
 
@@ -157,6 +160,16 @@ class Served:
         return {item["device"]: item["state"] for phase in phases for item in phase["devices"]}
 
 
+@functools.cache
+def migrated_file() -> bytes:
+    """The bytes of a database that all migrations made, so that each test need not make them again."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database.at(Path(folder) / "server.db")
+        database.upgrade()
+        database.close()
+        return (Path(folder) / "server.db").read_bytes()
+
+
 @contextmanager
 def served(
     folder: Path, wire: MemoryWire | None = None, accounts: MemoryAccounts | None = None, **settings: Any
@@ -164,6 +177,10 @@ def served(
     """Run the server on a data folder; a second time on the same folder is a restart."""
     wire, accounts, clock = wire or MemoryWire(), accounts or MemoryAccounts(), TurningClock()
     data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (data / "server.db").exists():
+        (data / "server.db").touch(mode=0o600)
+        (data / "server.db").write_bytes(migrated_file())
     now = dt.datetime.now(dt.UTC)
     outside = Outside(
         wire=wire,
