@@ -4,7 +4,7 @@ paho-mqtt imports `urllib.request` to look up SOCKS proxies, which it does only 
 `http.client` and `email` along: 1 MB of a supervisor that may take 35.
 """
 
-import importlib.util
+import importlib
 import sys
 import types
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _MODULE = "urllib.request"
 @contextmanager
 def without_urllib_request() -> Iterator[None]:
     """Import within: `urllib.request` is an empty module meanwhile, unless it is loaded already or PySocks needs it."""
-    if _MODULE in sys.modules or importlib.util.find_spec("socks") is not None:
+    if _MODULE in sys.modules or _has_socks():
         yield
         return
     sys.modules[_MODULE] = types.ModuleType(_MODULE)
@@ -24,3 +24,12 @@ def without_urllib_request() -> Iterator[None]:
         yield
     finally:
         del sys.modules[_MODULE]
+
+
+def _has_socks() -> bool:
+    """Whether PySocks is here; asked as paho asks."""
+    try:
+        importlib.import_module("socks")
+    except ImportError:
+        return False
+    return True
