@@ -19,7 +19,7 @@ class FeatureCounts:
     """One input column: counts in the baseline's bins, values outside of the training range, missing and invalid.
 
     `total` and `squares` are the sum and the sum of squares of (x - mean) / std by the baseline's mean and standard
-    deviation (std 0 counts as 1), over the finite values, so that they stay small and exact to add.
+    deviation (std 0 counts as 1), over the finite values, so that they stay small; a device rounds them to 0.01.
     """
 
     bins: tuple[int, ...]

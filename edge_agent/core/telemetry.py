@@ -26,6 +26,8 @@ Counts = NDArray[np.int64]
 FOLD_ROWS = 1024
 # Slots of a feature's counts after its bins.
 _UNDER, _OVER, _MISSING, _INVALID, _EXTRA = 0, 1, 2, 3, 4
+# Digits of a window's sums after the point: far under what sampling adds, and a quarter less on the wire.
+_MOMENT_DIGITS = 2
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,8 @@ def _feature_counts(tally: Tally, index: int) -> FeatureCounts:
         over=over,
         missing=missing,
         invalid=invalid,
-        total=float(tally.total[index]),
-        squares=float(tally.squares[index]),
+        total=round(float(tally.total[index]), _MOMENT_DIGITS),
+        squares=round(float(tally.squares[index]), _MOMENT_DIGITS),
     )
 
 

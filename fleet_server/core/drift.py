@@ -134,7 +134,7 @@ def _conclude(name: str, moved: Moved, tests: int, policy: DriftPolicy, scope: S
         matters = matters or abs(moved.shift_sigma) >= policy.group_effect_sigma
     significant = p_value <= policy.alpha
     if significant and matters:
-        explanation = f"{name} {moved.words} (PSI {moved.psi:.2f}, p {p_value:.1g})"
+        explanation = f"{name} {moved.words} (PSI {moved.psi:.2f}, {_p_text(p_value)})"
     elif significant:
         explanation = f"{name} moved, but too little to matter (PSI {moved.psi:.2f}, {moved.shift_sigma:+.2f} σ)"
     else:
@@ -149,6 +149,10 @@ def _conclude(name: str, moved: Moved, tests: int, policy: DriftPolicy, scope: S
         drifted=significant and matters,
         explanation=explanation,
     )
+
+
+def _p_text(p_value: float) -> str:
+    return f"p {p_value:.1g}" if p_value > 0 else "p < 1e-300"
 
 
 def _looks(counts: Iterable[WindowCounts], look_rows: int) -> list[WindowCounts]:

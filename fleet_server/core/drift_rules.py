@@ -21,6 +21,7 @@ _SMOOTHING = 0.5
 _STUCK_SHARE = 0.98
 _TELLING_SHIFT = 0.1
 _TELLING_SPREAD = 1.25
+_OFF_THE_SCALE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,8 @@ def _describe_level(baseline: FeatureBaseline, counts: FeatureCounts) -> list[st
         return ["was constant in training"] if counts.under + counts.over else []
     told = []
     shift = counts.total / n
+    if abs(shift) >= _OFF_THE_SCALE:  # of a column that hardly varied in training: the figure itself tells nothing
+        return [f"{'rose' if shift > 0 else 'fell'} by more than {_OFF_THE_SCALE:.0f} σ"]
     if abs(shift) >= _TELLING_SHIFT:
         told.append(f"{'rose' if shift > 0 else 'fell'} by about {abs(shift):.1f} σ")
     spread = math.sqrt(max(0.0, counts.squares / n - shift * shift))
