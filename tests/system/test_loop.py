@@ -129,7 +129,7 @@ def test_the_server_sends_an_artifact_once_for_any_number_of_agents(fleet: Fleet
 
 
 def _chunk_bytes(fleet: Fleet) -> int:
-    """Bytes that the server published on chunk topics; the counter is held against subscribers in the broker's tests."""
+    """Bytes that the server published on chunk topics; the broker's tests hold the counter against subscribers."""
     assert fleet.server.client is not None
     metrics = fleet.server.client.get(f"{fleet.server.url}/metrics").text
     (line,) = (line for line in metrics.splitlines() if line.startswith("edgeloop_chunk_bytes_published_total"))
