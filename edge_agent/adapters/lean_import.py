@@ -1,5 +1,6 @@
 """Leaves out of an import what this process never uses of it.
 
+hashlib loads OpenSSL for hashes that Python has itself: 3 MB of a worker, which has no other use for it.
 paho-mqtt imports `urllib.request` to look up SOCKS proxies, which it does only where PySocks is installed. It brings
 `http.client` and `email` along: 1 MB of a supervisor that may take 35.
 """
@@ -11,6 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _MODULE = "urllib.request"
+
+
+@contextmanager
+def without_openssl_hashes() -> Iterator[None]:
+    """Import within: hashlib takes Python's own SHA-256, unless it is loaded already."""
+    if "hashlib" in sys.modules:
+        yield
+        return
+    sys.modules["_hashlib"] = None  # type: ignore[assignment]  # the import system's own word for "not to be had"
+    try:
+        yield
+    finally:
+        del sys.modules["_hashlib"]
 
 
 @contextmanager

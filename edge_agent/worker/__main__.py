@@ -6,10 +6,13 @@ import os
 import socket
 import sys
 
-from edge_agent.adapters.http_message import Limits
-from edge_agent.worker.app import Worker
-from edge_agent.worker.channel import ControlChannel
-from edge_agent.worker.memory import limit_memory
+from edge_agent.adapters.lean_import import without_openssl_hashes
+
+with without_openssl_hashes():
+    from edge_agent.adapters.http_message import Limits
+    from edge_agent.worker.app import Worker
+    from edge_agent.worker.channel import ControlChannel
+    from edge_agent.worker.memory import limit_memory
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ again, and more threads lose on models of this size.
 """
 
 import ctypes
-import ctypes.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 

@@ -26,7 +26,7 @@ def plain(path: str) -> str:
 def served() -> set[tuple[str, str]]:
     """(method, path) of every route below /api/v1, from the real server's OpenAPI."""
     app = FastAPI()
-    for router in application._ROUTERS:
+    for router in application.ROUTERS:
         app.include_router(router)
     paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
     return {
