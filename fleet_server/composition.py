@@ -182,6 +182,7 @@ class Composition:
                 generation = self.turn(generation)
                 if ticks % _FORGET_EVERY_TICKS == 0:
                     self.intake.forget_old(self._config.window_days)
+                    self.outbox.tidy()
                 if paused:
                     _log.info("controller_resumed")
                 paused = False

@@ -72,6 +72,10 @@ class MqttWire:
         """Publish a parcel and its chunks for a cohort."""
         self._distribution.ship(cohort, parcel, read)
 
+    def take_down(self, cohort: str, digests: Collection[str]) -> None:
+        """Clear chunks that no device of the cohort needs any more."""
+        self._distribution.clear(cohort, digests)
+
     def publish(self, desired: Desired) -> None:
         """Sign a desired document and publish it, retained."""
         self._publisher.publish(desired)

@@ -4,8 +4,12 @@ House rules: an entry leaves the outbox only after the broker's acknowledgement;
 entries alone; without a broker everything waits.
 """
 
+from collections.abc import Collection
+
 import structlog
 
+from edge_agent.contract.artifacts import parse_parcel
+from fleet_server.core.cohorts import Shipment, plan_clearing
 from fleet_server.services.clock import Clock
 from fleet_server.services.wire import Wire
 from fleet_server.store import desired
@@ -50,6 +54,44 @@ class Outbox:
                 continue
             done += 1
         return done
+
+    def tidy(self) -> int:
+        """Take off the broker what no device has needed for a day (`core.cohorts.KEEP_S`); return how many parcels.
+
+        Raises:
+            fleet_server.store.errors.UnavailableError: the database cannot be read or written now.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            held = {Shipment(*place): at / 1000 for place, at in desired.list_distributed(connection).items()}
+            wanted = {
+                Shipment(bundle.cohort, bundle.parcel)
+                for stored in desired.all_desired(connection)
+                for bundle in stored.read_body().bundles
+            }
+            for shipment in wanted & held.keys():
+                desired.touch_distributed(connection, shipment.cohort, shipment.bundle, now)
+        stale = plan_clearing(held, wanted, now / 1000)
+        for shipment in stale:
+            if not self._wire.connected:
+                break
+            self._take_down(shipment, held.keys() - set(stale))
+        return len(stale)
+
+    def _take_down(self, shipment: Shipment, kept: Collection[Shipment]) -> None:
+        """Clear a parcel and those of its chunks that no kept parcel of the cohort has too."""
+        shared = {digest for other in kept if other.cohort == shipment.cohort for digest in self._digests(other.bundle)}
+        try:
+            self._wire.take_down(shipment.cohort, self._digests(shipment.bundle) - shared)
+        except OSError as error:
+            _log.warning("clearing_postponed", cohort=shipment.cohort, parcel=shipment.bundle, error=str(error))
+            return
+        with self._database.write() as connection:
+            desired.forget_distributed(connection, shipment.cohort, shipment.bundle)
+        _log.info("chunks_cleared", cohort=shipment.cohort, parcel=shipment.bundle)
+
+    def _digests(self, parcel: str) -> set[str]:
+        return {parcel, *parse_parcel(self._artifacts.read(parcel)).chunks}
 
     def _do(self, entry: Entry) -> None:
         if entry.kind == Work.CLEAR:

@@ -57,6 +57,10 @@ class Wire(Protocol):
         """Publish a parcel and its chunks for a cohort; what the broker already holds is not sent again."""
         ...
 
+    def take_down(self, cohort: str, digests: Collection[str]) -> None:
+        """Clear chunks that no device of the cohort needs any more."""
+        ...
+
     def publish(self, desired: Desired) -> None:
         """Sign a desired document and publish it, retained."""
         ...

@@ -125,6 +125,23 @@ def is_distributed(connection: Connection, cohort: str, parcel: str) -> bool:
     return row is not None
 
 
+def list_distributed(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return what the broker holds: (cohort, parcel), with the time (epoch ms) when a device last needed it."""
+    return {(row.cohort, row.parcel): row.at for row in connection.execute(select(distributed))}
+
+
+def touch_distributed(connection: Connection, cohort: str, parcel: str, now: int) -> None:
+    """Save that a device still needs a parcel."""
+    here = (distributed.c.cohort == cohort) & (distributed.c.parcel == parcel)
+    connection.execute(update(distributed).where(here).values(at=now))
+
+
+def forget_distributed(connection: Connection, cohort: str, parcel: str) -> None:
+    """Save that the broker does not hold a parcel any more."""
+    here = (distributed.c.cohort == cohort) & (distributed.c.parcel == parcel)
+    connection.execute(delete(distributed).where(here))
+
+
 def mark_distributed(connection: Connection, cohort: str, parcel: str, now: int) -> None:
     """Save that the broker holds a parcel's chunks for a cohort."""
     if not is_distributed(connection, cohort, parcel):

@@ -43,6 +43,11 @@ class MemoryWire:
                 self.chunks[cohort, digest] = data
                 self.sent_bytes += len(data)
 
+    def take_down(self, cohort: str, digests: Collection[str]) -> None:
+        self._check("")
+        for digest in digests:
+            del self.chunks[cohort, digest]
+
     def publish(self, desired: Desired) -> None:
         self._check(desired.device)
         for bundle in desired.bundles:

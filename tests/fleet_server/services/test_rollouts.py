@@ -258,6 +258,29 @@ def test_artifact_is_published_once_for_a_cohort(fleet: Served) -> None:
     assert fleet.wire.sent_bytes == once
 
 
+def test_chunks_that_no_device_needs_leave_the_broker_after_a_day(fleet: Served) -> None:
+    boards = boards_of(fleet, 2)
+    run_first(fleet, boards)
+    first = set(fleet.wire.chunks)
+    fleet.roll(2, phases=["100%"])
+    for board in boards.values():
+        board.succeed()
+    second = {(item.cohort, item.parcel) for wanted in fleet.wire.desired.values() for item in wanted.bundles}
+    everything = set(fleet.wire.chunks)
+    assert fleet.server.outbox.tidy() == 0  # a device may come back in the middle of a download
+    fleet.clock.pass_s(25 * 3600)
+    assert fleet.server.outbox.tidy() == 1
+    left = set(fleet.wire.chunks)
+    assert second <= left
+    assert left < everything
+    assert first - left  # version 1's own are gone
+    again = fleet.roll(1, phases=["100%"])  # and come back when it goes out again
+    for board in boards.values():
+        board.succeed()
+    assert fleet.rollout(again)["state"] == "succeeded"
+    assert set(fleet.wire.chunks) == everything
+
+
 def test_no_document_names_a_version_that_is_bad_on_the_device(fleet: Served) -> None:
     boards = boards_of(fleet, 1)
     run_first(fleet, boards)
