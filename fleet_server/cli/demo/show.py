@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,9 +151,10 @@ class Show:
 
     def keep_running(self) -> None:
         """Watch the processes until Ctrl-C, or until one of them ends."""
-        while True:
-            self.check()
-            threading.Event().wait(1.0)
+        with suppress(KeyboardInterrupt):
+            while True:
+                self.check()
+                threading.Event().wait(1.0)
 
     def serving(self, version: int, devices: Iterable[str], timeout_s: float = 30.0) -> None:
         """Wait until these devices say that they serve this version, and are idle."""
