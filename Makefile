@@ -21,7 +21,7 @@ test: setup ## every test: lint, types, import rules, units, and the system with
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && $(BIN)/pytest $(ARGS)
 
 test-fast: setup ## the tests that start no broker, server or agent
-	@$(BIN)/pytest -m "not system" $(ARGS)
+	@$(BIN)/pytest -n 2 -m "not system" $(ARGS)
 
 lint: setup ## ruff, mypy and the import rules alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -87,7 +87,7 @@ def test_folding_parts_and_merging_is_folding_the_whole(case: tuple[Baseline, np
     assert parts.rows == whole.rows
     for a, b in zip(parts.features, whole.features, strict=True):
         assert (a.bins, a.under, a.over, a.missing, a.invalid) == (b.bins, b.under, b.over, b.missing, b.invalid)
-        assert a.total == pytest.approx(b.total, abs=1e-6)
+        assert a.total == pytest.approx(b.total, abs=0.015 + 1e-6)  # three roundings to 0.01
 
 
 def test_a_training_value_at_the_end_of_the_range_is_inside_although_float32_rounds_it_up() -> None:
