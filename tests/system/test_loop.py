@@ -45,6 +45,17 @@ def test_every_variant_agrees_with_the_estimator_on_the_devices(fleet: Fleet, tr
     assert {"onnx-fp32", "onnx-int8", "tflite-int8"} <= seen
 
 
+def test_beyond_loopback_everything_goes_by_tls(tmp_path: Path, trained: Trained) -> None:
+    with running_fleet(tmp_path, host="0.0.0.0") as fleet:
+        assert fleet.server.url.startswith("https://")
+        version = fleet.push(trained("digits-mlp", 1))
+        agent = fleet.add("board")
+        enrolment = json.loads((agent.state / "identity.json").read_text())
+        assert "BEGIN CERTIFICATE" in json.dumps(enrolment)
+        fleet.wait_rollout(fleet.roll_out(version, ["100%"]), "succeeded")
+        agent.wait_serving("digits", version, 20)
+
+
 def test_no_request_fails_while_versions_switch_back_and_forth(fleet: Fleet, trained: Trained) -> None:
     data = HeldOut.read(trained("digits-mlp", 1) / "heldout.csv")
     first, second = fleet.push(trained("digits-mlp", 1)), fleet.push(trained("digits-mlp", 2))

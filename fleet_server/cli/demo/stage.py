@@ -7,6 +7,7 @@ file; what fails is told with the end of that log. Nothing here knows what the d
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -108,11 +109,11 @@ class Server:
     client: httpx.Client | None = None
 
     @classmethod
-    def at(cls, folder: Path, port: int = 0, broker: str = "auto") -> "Server":
-        """Describe a server whose data stand in `folder`; port 0 is any free one."""
+    def at(cls, folder: Path, port: int = 0, broker: str = "auto", host: str = "127.0.0.1") -> "Server":
+        """Describe a server whose data stand in `folder`; port 0 is any free one. Beyond loopback it speaks TLS."""
         context = folder / "context.json"
         command = [sys.executable, "-m", "fleet_server.cli", "up", "--data-dir", str(folder / "data")]
-        command += ["--port", str(port), "--broker", broker]
+        command += ["--port", str(port), "--broker", broker, "--host", host]
         process = Process("fleet server", command, folder / "server.log", {"EDGELOOP_CONTEXT": str(context)})
         return cls(process, context)
 
@@ -125,16 +126,16 @@ class Server:
     def _answers(self) -> bool:
         try:
             found = json.loads(self.context.read_text())
-            answer = httpx.get(f"{found['url']}/healthz", timeout=5)
+            verify = ssl.create_default_context(cafile=found["ca"]) if found.get("ca") else True
+            answer = httpx.get(f"{found['url']}/healthz", timeout=5, verify=verify)
         except (OSError, ValueError, httpx.TransportError):
             return False
         if answer.status_code != httpx.codes.OK:
             return False
         self.close()
         self.url = found["url"]
-        self.client = httpx.Client(
-            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {found['api_key']}"}, timeout=30
-        )
+        headers = {"Authorization": f"Bearer {found['api_key']}"}
+        self.client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=30, verify=verify)
         return True
 
     def ask(self, method: str, path: str, **arguments: Any) -> Any:
