@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 
 from edge_agent.contract.topics import Topics
-from fleet_server.broker.brokers import Broker, BrokerSetupError, TlsFiles
+from fleet_server.broker.brokers import Broker, BrokerKind, BrokerSetupError, TlsFiles
 from fleet_server.broker.choice import open_broker
 from fleet_server.broker.session import Session
 from fleet_server.composition import Composition, Outside
@@ -86,7 +86,9 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     composition.start()
     opened.callback(wire.close)
     # Before the session: what waited with the broker comes at once, and must find its subscriber.
-    wire.listen(PatientIntake(composition.intake, composition.stopping))
+    # rumqttd 0.20 panics in its shared subscriptions as soon as its client has been away once.
+    share = None if broker.kind is BrokerKind.IOTCORE else "ingest"
+    wire.listen(PatientIntake(composition.intake, composition.stopping), share)
     session.start()
     if not session.wait_connected(_CONNECT_S):
         address = broker.address()

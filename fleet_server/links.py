@@ -45,9 +45,9 @@ class MqttWire:
         """How many times the broker was connected."""
         return self._session.counters.connects
 
-    def listen(self, intake: "PatientIntake") -> None:
-        """Begin to take in what devices write."""
-        self._ingest = Ingest(self._session, self._topics, intake.public_key, intake)
+    def listen(self, intake: "PatientIntake", share: str | None) -> None:
+        """Begin to take in what devices write, by a shared subscription of the group `share` where there is one."""
+        self._ingest = Ingest(self._session, self._topics, intake.public_key, intake, share=share)
         self._ingest.start()
 
     def close(self) -> None:

@@ -17,9 +17,9 @@ SETTINGS = {"health_s": 2, "window_s": 5, "window_rows": 400}
 class Fleet:
     """A server and its agents below one folder."""
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", broker: str = "auto") -> None:
         self.folder = folder
-        self.server = Server.at(folder / "server", host=host)
+        self.server = Server.at(folder / "server", broker=broker, host=host)
         self.agents: dict[str, Agent] = {}
 
     def add(self, device: str, profile: str = "pi4", runtimes: tuple[str, ...] = ("onnx",), **labels: str) -> Agent:
@@ -73,9 +73,9 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(folder: Path, host: str = "127.0.0.1") -> Iterator[Fleet]:
+def running_fleet(folder: Path, host: str = "127.0.0.1", broker: str = "auto") -> Iterator[Fleet]:
     """A fleet with a server that runs and a group `all`; every process is ended at the end."""
-    fleet = Fleet(folder, host)
+    fleet = Fleet(folder, host, broker)
     try:
         fleet.server.start()
         fleet.server.ask("POST", "/groups", json={"name": "all", "query": ""})

@@ -56,6 +56,16 @@ def test_beyond_loopback_everything_goes_by_tls(tmp_path: Path, trained: Trained
         agent.wait_serving("digits", version, 20)
 
 
+def test_the_loop_runs_on_the_broker_to_try_out(tmp_path: Path, trained: Trained) -> None:
+    with running_fleet(tmp_path, broker="iotcore") as fleet:
+        first, second = fleet.push(trained("digits-mlp", 1)), fleet.push(trained("digits-mlp", 2))
+        for name in ("one", "two", "three"):
+            fleet.add(name)
+        for version in (first, second):
+            fleet.wait_rollout(fleet.roll_out(version, ["1", "100%"]), "succeeded")
+        assert [agent.versions() for agent in fleet.agents.values()] == [{"digits": second}] * 3
+
+
 def test_no_request_fails_while_versions_switch_back_and_forth(fleet: Fleet, trained: Trained) -> None:
     data = HeldOut.read(trained("digits-mlp", 1) / "heldout.csv")
     first, second = fleet.push(trained("digits-mlp", 1)), fleet.push(trained("digits-mlp", 2))
