@@ -10,6 +10,7 @@ from typing import Any
 
 from fleet_server.cli.demo.stage import Agent, Server, wait_until
 
+MODEL = "digits"
 SOAK = {"min_s": 1, "max_s": 2, "min_rows": 10, "max_error_ratio": 0.0}
 SETTINGS = {"health_s": 2, "window_s": 5, "window_rows": 400}
 
@@ -37,7 +38,7 @@ class Fleet:
         found: dict[str, Any] = self.server.ask("GET", f"/devices/{device}")
         return found
 
-    def push(self, folder: Path, model: str = "digits") -> int:
+    def push(self, folder: Path, model: str = MODEL) -> int:
         """Push a version folder with the operator's command; return the version's number."""
         env = {**os.environ, "EDGELOOP_CONTEXT": str(self.server.context)}
         command = [sys.executable, "-m", "fleet_server.cli", "model", "push", str(folder)]
@@ -46,7 +47,7 @@ class Fleet:
 
     def roll_out(self, version: int, phases: list[str], group: str = "all", **policy: Any) -> str:
         """Start a rollout and return its id."""
-        body = {"model": "digits", "version": version, "group": group, "phases": phases, "soak": SOAK}
+        body = {"model": MODEL, "version": version, "group": group, "phases": phases, "soak": SOAK}
         return str(self.server.ask("POST", "/rollouts", json={**body, "settings": SETTINGS, **policy})["id"])
 
     def rollout(self, rollout: str) -> dict[str, Any]:

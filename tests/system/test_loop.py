@@ -56,6 +56,21 @@ def test_beyond_loopback_everything_goes_by_tls(tmp_path: Path, trained: Trained
         agent.wait_serving("digits", version, 20)
 
 
+def test_a_device_carries_several_models_and_an_update_of_one_leaves_the_other(fleet: Fleet, trained: Trained) -> None:
+    digits, cancer = trained("digits-mlp", 1), trained("breast-cancer", 1)
+    agent = fleet.add("board")
+    for folder, model in ((digits, "digits"), (cancer, "breast-cancer")):
+        version = fleet.push(folder, model)
+        fleet.wait_rollout(fleet.roll_out(version, ["100%"], model=model), "succeeded")
+    second = fleet.push(trained("digits-mlp", 2))
+    other = HeldOut.read(cancer / "heldout.csv")
+    with Stream(agent.status()["api_url"], "breast-cancer", other, rate_hz=50) as stream:
+        fleet.wait_rollout(fleet.roll_out(second, ["100%"]), "succeeded")
+    assert agent.versions() == {"digits": second, "breast-cancer": 1}
+    assert (stream.tally.failed, stream.tally.model_errors) == (0, 0), stream.tally.last_failure
+    assert stream.tally.agreement == 1.0
+
+
 def test_the_loop_runs_on_the_broker_to_try_out(tmp_path: Path, trained: Trained) -> None:
     with running_fleet(tmp_path, broker="iotcore") as fleet:
         first, second = fleet.push(trained("digits-mlp", 1)), fleet.push(trained("digits-mlp", 2))
