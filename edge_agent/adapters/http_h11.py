@@ -4,8 +4,7 @@ from collections import deque
 
 import h11
 
-from edge_agent.adapters.http_message import HeadReader, HttpError, Limits, Request, too_large
-from edge_agent.adapters.http_parser import HEAD_SLACK
+from edge_agent.adapters.http_message import HEAD_SLACK, HeadReader, HttpError, Limits, Request, too_large
 
 
 class H11Parser:

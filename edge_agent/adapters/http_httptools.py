@@ -5,8 +5,7 @@ from typing import Any
 
 import httptools
 
-from edge_agent.adapters.http_message import HeadReader, HttpError, Limits, Request, too_large
-from edge_agent.adapters.http_parser import HEAD_SLACK
+from edge_agent.adapters.http_message import HEAD_SLACK, HeadReader, HttpError, Limits, Request, too_large
 
 
 class HttptoolsParser:

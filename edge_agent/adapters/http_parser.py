@@ -10,9 +10,6 @@ from typing import Protocol
 
 from edge_agent.adapters.http_message import HttpError, Limits, Request
 
-# A library may gather this many times the limit before a head's end; what it then gives is measured exactly.
-HEAD_SLACK = 4
-
 
 class RequestParser(Protocol):
     """An incremental parser of one connection's requests."""
