@@ -18,13 +18,17 @@ HEAD_SLACK = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one connection: sizes in bytes, times in seconds."""
+    """Bounds of one connection: sizes in bytes, times in seconds.
+
+    With all `connections` taken, one that has idled for `yield_s` makes room for a newcomer.
+    """
 
     head_bytes: int = 16 * 1024
     body_bytes: int = 1024 * 1024
     idle_s: float = 60.0
     request_s: float = 20.0
     send_s: float = 20.0
+    yield_s: float = 1.0
     connections: int = 64
 
 

@@ -7,6 +7,7 @@ asyncio here (45 against 87 µs a request), and one client costs one thread.
 
 import contextlib
 import logging
+import math
 import os
 import select
 import socket
@@ -101,11 +102,9 @@ class HttpServer:
         for listener in self._listeners:
             poll.register(listener, select.POLLIN)
         by_fd = {listener.fileno(): listener for listener in self._listeners}
-        while self._await_room():
+        while not self._draining:
             for fd, _events in poll.poll():
-                if self._draining:
-                    return
-                if fd in by_fd:
+                if fd in by_fd and self._await_room():
                     self._accept(by_fd[fd])
 
     def _accept(self, listener: socket.socket) -> None:
@@ -143,12 +142,19 @@ class HttpServer:
             self._changed.notify_all()
 
     def _await_room(self) -> bool:
-        """Wait until one more connection may come, ending the one that idles longest; False when draining."""
+        """Wait until the newcomer may come, ending the connection that idles longest; False when draining.
+
+        One that idles for less than `yield_s` is left alone: its client's next request may be on the way.
+        """
         with self._changed:
             while not self._draining and len(self._connections) >= self._limits.connections:
-                idle = [connection for connection in self._connections if connection.idle_since is not None]
-                if idle:
-                    min(idle, key=lambda connection: connection.idle_since or 0.0).interrupt()
+                since, longest = min(
+                    ((idle, item) for item in self._connections if (idle := item.idle_since) is not None),
+                    key=lambda pair: pair[0],
+                    default=(math.inf, None),
+                )
+                if longest is not None and self._clock() - since >= self._limits.yield_s:
+                    longest.interrupt()
                 self._changed.wait(_ACCEPT_RETRY_S)
             return not self._draining
 

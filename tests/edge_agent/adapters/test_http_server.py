@@ -13,7 +13,7 @@ from edge_agent.adapters.http_message import Answer, Limits, Request
 from edge_agent.adapters.http_server import HttpServer
 from tests.fakes.workers import listen_tcp
 
-LIMITS = Limits(head_bytes=2000, body_bytes=300_000, idle_s=5.0, request_s=0.3, send_s=0.5, connections=3)
+LIMITS = Limits(head_bytes=2000, body_bytes=300_000, idle_s=5.0, request_s=0.3, send_s=0.5, yield_s=0.2, connections=3)
 
 
 class Echo:
@@ -163,6 +163,21 @@ def test_over_the_limit_the_connection_that_idles_longest_makes_room() -> None:
             assert _read(fourth)[0] == 200
         assert kept[0].recv(10) == b""
         for sock in kept:
+            sock.close()
+
+
+def test_a_full_server_ends_no_connection_for_nobody() -> None:
+    """A fresh connection's first request may still be on its way: it is not taken for idle."""
+    with serving() as (server, address, _echo):
+        socks = [_connect(address) for _ in range(3)]
+        _eventually(lambda: server.connections == 3)
+        with _connect(address) as fourth:
+            for sock in socks:
+                sock.sendall(_get("/first"))
+                assert _read(sock)[0] == 200
+            fourth.sendall(_get("/fourth"))
+            assert _read(fourth)[0] == 200
+        for sock in socks:
             sock.close()
 
 
