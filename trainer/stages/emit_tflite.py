@@ -11,8 +11,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from trainer.core.arrays import Floats
-from trainer.core.graph import Apply, Dense, Function, Graph, Node, Scale
+from edge_agent.kernels.graph import Graph
+from edge_agent.kernels.primitives import Apply, Dense, Floats, Function, Node, Scale
 from trainer.core.quantization import quantize
 
 INPUT_NAME = "x"
@@ -49,7 +49,14 @@ class _Writer:
         widths = self._graph.widths
         for index, node in enumerate(self._graph.nodes):
             name = OUTPUT_NAME if index == len(self._graph.nodes) - 1 else f"value_{index + 1}"
-            values.append(self._emit(node, values[node.source], widths[index + 1], name))
+            values.append(
+                self._emit(
+                    node,
+                    values[node.source],  # type: ignore[union-attr]
+                    widths[index + 1],
+                    name,
+                )
+            )
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(self._model(values[0], values[-1]).Pack(builder), _IDENTIFIER)
         return bytes(builder.Output())

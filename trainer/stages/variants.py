@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.contract.manifest import Precision, Runtime
+from edge_agent.kernels.graph import count_weights
 from trainer.core.golden import score_unit
-from trainer.core.graph import count_weights
 from trainer.core.parity import Difference, compare, judge
 from trainer.core.quantization import judge_worth
 from trainer.errors import ChildError, UnbuildableError

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_agent.kernels.builder import Builder
+from edge_agent.kernels.primitives import Function
 from trainer.core.arrays import Floats
-from trainer.core.graph import Function, Part, apply, dense
-from trainer.errors import UnbuildableError
+from trainer.errors import CannotLower
 from trainer.stages.lower.registry import Lowering
 
 
@@ -18,39 +19,40 @@ def _coefficients(estimator: Any) -> tuple[Floats, Floats]:
     return weights, bias.copy()
 
 
-def _both_sides(weights: Floats, bias: Floats) -> Part:
-    """Return the product whose two columns are -z and z: their logistic functions are the two probabilities."""
-    return dense(np.hstack([-weights, weights]), np.concatenate([-bias, bias]))
+def lower_both_sides(weights: Floats, bias: Floats, b: Builder, source: int) -> int:
+    """Add the two probabilities of a margin z: the logistic functions of -z and z."""
+    both = b.dense(source, np.hstack([-weights, weights]), np.concatenate([-bias, bias]))
+    return b.apply(both, Function.LOGISTIC)
 
 
-def lower_values(estimator: Any) -> tuple[Part, ...]:
+def lower_values(estimator: Any, b: Builder, source: int) -> int:
     """Linear regressors: `x @ coef_ + intercept_`, one column a target."""
-    return (dense(*_coefficients(estimator)),)
+    return b.dense(source, *_coefficients(estimator))
 
 
-def lower_margins(estimator: Any) -> tuple[Part, ...]:
+def lower_margins(estimator: Any, b: Builder, source: int) -> int:
     """Linear classifiers without probabilities: their decision function, one column for two classes."""
-    return (dense(*_coefficients(estimator)),)
+    return b.dense(source, *_coefficients(estimator))
 
 
-def lower_logistic(estimator: Any) -> tuple[Part, ...]:
+def lower_logistic(estimator: Any, b: Builder, source: int) -> int:
     """LogisticRegression: softmax over the classes; for two classes the logistic function of the margin."""
     weights, bias = _coefficients(estimator)
     if weights.shape[1] == 1:
-        return _both_sides(weights, bias), apply(Function.LOGISTIC)
-    return dense(weights, bias), apply(Function.SOFTMAX)
+        return lower_both_sides(weights, bias, b, source)
+    return b.apply(b.dense(source, weights, bias), Function.SOFTMAX)
 
 
-def lower_sgd_classifier(estimator: Any) -> tuple[Part, ...]:
+def lower_sgd_classifier(estimator: Any, b: Builder, source: int) -> int:
     """SGDClassifier: margins, or one logistic function against the rest each, as shares of their sum."""
     if estimator.loss == "modified_huber":
-        raise UnbuildableError("no lowering for SGDClassifier with loss='modified_huber' yet")
+        raise CannotLower("no lowering for SGDClassifier with loss='modified_huber' yet")
     if estimator.loss != "log_loss":
-        return lower_margins(estimator)
+        return lower_margins(estimator, b, source)
     weights, bias = _coefficients(estimator)
     if weights.shape[1] == 1:
-        return _both_sides(weights, bias), apply(Function.LOGISTIC)
-    return dense(weights, bias), apply(Function.LOGISTIC), apply(Function.SHARE)
+        return lower_both_sides(weights, bias, b, source)
+    return b.apply(b.apply(b.dense(source, weights, bias), Function.LOGISTIC), Function.SHARE)
 
 
 LOWERINGS: Mapping[str, Lowering] = {

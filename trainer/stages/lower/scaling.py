@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core.graph import Part, scale
-from trainer.errors import UnbuildableError
+from edge_agent.kernels.builder import Builder
+from trainer.errors import CannotLower
 from trainer.stages.lower.registry import Lowering
 
 
@@ -14,30 +14,30 @@ def _zeros(estimator: Any) -> Any:
     return np.zeros(estimator.n_features_in_)
 
 
-def lower_standard(estimator: Any) -> tuple[Part, ...]:
+def lower_standard(estimator: Any, b: Builder, source: int) -> int:
     """StandardScaler: `(x - mean_) / scale_`, where each is switched on."""
     center = estimator.mean_ if estimator.with_mean else _zeros(estimator)
     factor = 1.0 / estimator.scale_ if estimator.with_std else _zeros(estimator) + 1.0
-    return (scale(center, factor),)
+    return b.scale(source, center, factor)
 
 
-def lower_min_max(estimator: Any) -> tuple[Part, ...]:
+def lower_min_max(estimator: Any, b: Builder, source: int) -> int:
     """MinMaxScaler: `x * scale_ + min_`, written around the point that it maps to 0."""
     if estimator.clip:
-        raise UnbuildableError("no lowering for MinMaxScaler with clip=True yet")
-    return (scale(-estimator.min_ / estimator.scale_, estimator.scale_),)
+        raise CannotLower("no lowering for MinMaxScaler with clip=True yet")
+    return b.scale(source, -estimator.min_ / estimator.scale_, estimator.scale_)
 
 
-def lower_max_abs(estimator: Any) -> tuple[Part, ...]:
+def lower_max_abs(estimator: Any, b: Builder, source: int) -> int:
     """MaxAbsScaler: `x / scale_`."""
-    return (scale(_zeros(estimator), 1.0 / estimator.scale_),)
+    return b.scale(source, _zeros(estimator), 1.0 / estimator.scale_)
 
 
-def lower_robust(estimator: Any) -> tuple[Part, ...]:
+def lower_robust(estimator: Any, b: Builder, source: int) -> int:
     """RobustScaler: `(x - center_) / scale_`, where each is switched on."""
     center = estimator.center_ if estimator.with_centering else _zeros(estimator)
     factor = 1.0 / estimator.scale_ if estimator.with_scaling else _zeros(estimator) + 1.0
-    return (scale(center, factor),)
+    return b.scale(source, center, factor)
 
 
 LOWERINGS: Mapping[str, Lowering] = {
