@@ -1,47 +1,23 @@
-"""Finds the lowering of an estimator: one table a family, each entry by the estimator's very class."""
+"""What a lowering is, apart from the tables that list them.
 
-import importlib
-from collections.abc import Callable, Mapping
-from functools import cache
+House rules: every family's module has a table `LOWERINGS` from the full name of a class to its lowering, and where
+estimators have a decision function beside their probabilities a table `MARGINS` for that one.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from edge_agent.kernels.builder import Builder
-from trainer.errors import CannotLower
+from trainer.errors import UnbuildableError
 
-# From a fitted estimator to the value that it computes from the value given; raises CannotLower with the reason.
+# From a fitted estimator to the value that holds what it computes from the value `source`; raises CannotLower.
 Lowering = Callable[[Any, Builder, int], int]
 
-# The modules of this package that have a table `LOWERINGS`.
-MODULES = ("pipelines", "scaling", "linear", "mlp")
 
+class CannotLower(UnbuildableError):  # noqa: N818 - it reads as what it says where it is raised
+    """An estimator that cannot be lowered exactly: the reason, and what to do instead."""
 
-def lower_part(estimator: Any, b: Builder, source: int) -> int:
-    """Add what a fitted estimator computes from `source`, and return its value; `None` and "passthrough" add nothing.
-
-    Raises:
-        CannotLower: a step has no lowering; the message is the reason.
-    """
-    if estimator is None or estimator == "passthrough":
-        return source
-    for name, lowering in _lowerings().items():
-        # The very class: a subclass may compute something else from the same attributes.
-        if type(estimator) is _class(name):
-            return lowering(estimator, b, source)
-    raise CannotLower(f"no lowering for {type(estimator).__name__} yet")
-
-
-@cache
-def _lowerings() -> Mapping[str, Lowering]:
-    """Join the tables; when first asked for, since a lowering of a compound comes back here."""
-    tables = [importlib.import_module(f"{__package__}.{module}").LOWERINGS for module in MODULES]
-    return {name: lowering for table in tables for name, lowering in table.items()}
-
-
-@cache
-def _class(name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError):
-        # Older and newer versions of the library do not have every class.
-        return None
+    def __init__(self, reason: str, what_to_do: str = "") -> None:
+        super().__init__(f"{reason}; {what_to_do}" if what_to_do else reason)
+        self.reason = reason
+        self.what_to_do = what_to_do
