@@ -8,7 +8,7 @@ from sklearn.base import is_classifier
 from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Operation, Reduction
 from trainer.errors import CannotLower
-from trainer.stages.lower.registry import Table, find, lower_part
+from trainer.stages.lower.registry import Table, find, lower_features, lower_part
 
 
 def lower_margins(estimator: Any, b: Builder, source: int) -> int:
@@ -19,7 +19,7 @@ def lower_margins(estimator: Any, b: Builder, source: int) -> int:
     """
     if hasattr(estimator, "steps"):
         for _, step in estimator.steps[:-1]:
-            source = lower_part(step, b, source)
+            source = lower_features(step, b, source)
         return lower_margins(estimator.steps[-1][1], b, source)
     lowering = find(Table.MARGINS, estimator)
     if lowering is not None:

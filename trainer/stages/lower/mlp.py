@@ -1,4 +1,4 @@
-"""Lowering of the multi-layer perceptrons: matrix products with a function between them, and one at the end."""
+"""Lowering of the neural networks: matrix products with a function between them, and one at the end."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,18 +28,27 @@ def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
     if estimator.out_activation_ == "softmax":
         return b.apply(b.dense(hidden, weights, bias), Function.SOFTMAX)
     if estimator.n_outputs_ != 1:
-        raise CannotLower("no lowering for MLPClassifier with several labels a row yet")
+        raise CannotLower("MLPClassifier was fitted with several labels a row", "fit one classifier a label")
     return lower_both_sides(weights, bias, b, hidden)
 
 
 def lower_regressor(estimator: Any, b: Builder, source: int) -> int:
-    """MLPRegressor: the last layer as it is."""
+    """MLPRegressor: the last layer, as it is or (loss='poisson') its exponential."""
+    values = b.dense(_lower_hidden(estimator, b, source), estimator.coefs_[-1], estimator.intercepts_[-1])
+    if estimator.out_activation_ == "exp":
+        return b.apply(values, Function.EXP)
     if estimator.out_activation_ != "identity":
-        raise CannotLower(f"no lowering for MLPRegressor that ends in {estimator.out_activation_!r} yet")
-    return b.dense(_lower_hidden(estimator, b, source), estimator.coefs_[-1], estimator.intercepts_[-1])
+        raise CannotLower(f"no lowering for MLPRegressor that ends in {estimator.out_activation_!r}")
+    return values
+
+
+def lower_boltzmann(estimator: Any, b: Builder, source: int) -> int:
+    """BernoulliRBM: the logistic function of `x @ components_.T + intercept_hidden_`."""
+    return b.apply(b.dense(source, estimator.components_.T, estimator.intercept_hidden_), Function.LOGISTIC)
 
 
 LOWERINGS: Mapping[str, Lowering] = {
     "sklearn.neural_network.MLPClassifier": lower_classifier,
     "sklearn.neural_network.MLPRegressor": lower_regressor,
+    "sklearn.neural_network.BernoulliRBM": lower_boltzmann,
 }

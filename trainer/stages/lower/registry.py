@@ -13,7 +13,7 @@ from trainer.errors import CannotLower
 Lowering = Callable[[Any, Builder, int], int]
 
 # The modules of this package that have tables.
-MODULES = ("pipelines", "scaling", "linear", "mlp", "trees")
+MODULES = ("pipelines", "scaling", "linear", "mlp", "svm", "trees")
 
 
 class Table(StrEnum):
@@ -23,6 +23,8 @@ class Table(StrEnum):
     SCORES = "LOWERINGS"
     # The decision function of those that have probabilities too: one column for two classes, else one a class.
     MARGINS = "MARGINS"
+    # What `transform` gives, of those that predict too.
+    FEATURES = "FEATURES"
 
 
 def lower_part(estimator: Any, b: Builder, source: int) -> int:
@@ -37,6 +39,22 @@ def lower_part(estimator: Any, b: Builder, source: int) -> int:
     if lowering is None:
         raise CannotLower(f"no lowering for {type(estimator).__name__} yet")
     return lowering(estimator, b, source)
+
+
+def lower_features(estimator: Any, b: Builder, source: int) -> int:
+    """Add what a fitted step's `transform` gives; `None` and "passthrough" add nothing.
+
+    Raises:
+        CannotLower: it has no lowering, or only one of what it predicts.
+    """
+    if estimator is None or (isinstance(estimator, str) and estimator == "passthrough"):
+        return source
+    lowering = find(Table.FEATURES, estimator)
+    if lowering is not None:
+        return lowering(estimator, b, source)
+    if hasattr(estimator, "predict"):
+        raise CannotLower(f"no lowering for the transform() of {type(estimator).__name__} yet")
+    return lower_part(estimator, b, source)
 
 
 def find(table: Table, estimator: Any) -> Lowering | None:
