@@ -1,9 +1,14 @@
-"""Finds the lowering of an estimator: tables of each family, each entry by the estimator's very class."""
+"""Finds the lowering of an estimator: tables of each family, each entry by the estimator's very class.
+
+House rules: every module of this package may have the tables that `Table` names; none has to be listed anywhere.
+"""
 
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from edge_agent.kernels.builder import Builder
@@ -11,9 +16,6 @@ from trainer.errors import CannotLower
 
 # From a fitted estimator to the value that it computes from the value given; raises CannotLower with the reason.
 Lowering = Callable[[Any, Builder, int], int]
-
-# The modules of this package that have tables.
-MODULES = ("pipelines", "scaling", "linear", "mlp", "svm", "trees")
 
 
 class Table(StrEnum):
@@ -72,8 +74,8 @@ def find(table: Table, estimator: Any) -> Lowering | None:
 def _entries(table: Table) -> Mapping[str, tuple[tuple[str, Lowering], ...]]:
     """Join the tables by the short name; when first asked for, since a lowering of a compound comes back here."""
     joined: dict[str, tuple[tuple[str, Lowering], ...]] = {}
-    for module in MODULES:
-        entries: Mapping[str, Lowering] = getattr(importlib.import_module(f"{__package__}.{module}"), table, {})
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        entries: Mapping[str, Lowering] = getattr(importlib.import_module(f"{__package__}.{module.name}"), table, {})
         for name, lowering in entries.items():
             short = name.rpartition(".")[2]
             joined[short] = (*joined.get(short, ()), (name, lowering))
