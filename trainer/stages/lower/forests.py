@@ -8,15 +8,12 @@ import numpy as np
 from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function
 from trainer.core.arrays import Floats
-from trainer.errors import CannotLower
 from trainer.stages.lower.registry import Lowering
 from trainer.stages.lower.trees import LeafRule, add_forest, class_shares, join_forests, read_tree, targets
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
     """RandomForestClassifier, ExtraTreesClassifier: the mean of the trees' shares (`estimators_`)."""
-    if estimator.n_outputs_ != 1:
-        raise CannotLower(f"{type(estimator).__name__} gives several labels a row", "fit one forest for each label")
     return _add_mean(estimator, class_shares, b, source)
 
 
@@ -38,15 +35,13 @@ def lower_isolation(estimator: Any, b: Builder, source: int) -> int:
     Forest, ICDM 2008, equation 1).
     """
     expected = len(estimator.estimators_) * float(path_length(np.array([estimator.max_samples_]))[0])
-    if expected == 0.0:
-        # One row a tree isolates nothing: scikit-learn then takes 1 for the ratio.
-        zero = b.scale(b.pick(source, [0]), 0.0, 0.0)
-        return b.scale(zero, 0.5 + estimator.offset_, 1.0)
     parts = []
     for tree, columns in zip(estimator.estimators_, estimator.estimators_features_, strict=True):
         depths = _leaf_depths(tree.tree_)
         parts.append(read_tree(tree.tree_, lambda _, depths=depths: depths).on_columns(columns))  # type: ignore[misc]
-    exponent = add_forest(b, source, join_forests(parts).weighted(-np.log(2.0) / expected))
+    # Trees of one row isolate nothing: every depth is 0, and scikit-learn takes 1 for the ratio.
+    factor, start = (-np.log(2.0) / expected, 0.0) if expected else (0.0, -np.log(2.0))
+    exponent = add_forest(b, source, join_forests(parts).weighted(factor), np.array([start]))
     return b.scale(b.apply(exponent, Function.EXP), -estimator.offset_, -1.0)
 
 

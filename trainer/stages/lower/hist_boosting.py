@@ -37,8 +37,6 @@ def lower_margin(estimator: Any, b: Builder, source: int) -> int:
         for column, predictor in enumerate(stage)
     ]
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001 - as above
-    if not trees:
-        return b.scale(b.dense(b.fill(source, 0.0), np.zeros((b.width(source), count))), -base, 1.0)
     return add_forest(b, columns.add_to(b, source), join_forests(trees), base)
 
 

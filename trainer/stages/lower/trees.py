@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_agent.kernels.builder import Builder
 from trainer.core.arrays import Floats, Indices
+from trainer.errors import CannotLower
 from trainer.stages.lower.registry import Lowering
 
 LEAF = -1
@@ -103,7 +104,13 @@ def add_forest(builder: Builder, source: int, forest: Forest, base: Floats | Non
 
 
 def class_shares(values: Floats) -> Floats:
-    """The leaf rule of classifiers: the share of each class among the training rows of the node."""
+    """The leaf rule of classifiers: the share of each class among the training rows of the node.
+
+    Raises:
+        CannotLower: the tree gives several labels a row.
+    """
+    if values.shape[1] != 1:
+        raise CannotLower("it gives several labels a row", "fit one estimator for each label")
     return values[:, 0, :]
 
 
