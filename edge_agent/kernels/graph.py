@@ -94,7 +94,7 @@ def _measure_one(node: Node, incoming: int) -> int:  # noqa: C901 - one case a p
     match node:
         case Scale(_, center, _):
             needed = len(center)
-        case Dense(_, weights, _):
+        case Dense(_, weights):
             needed, given = weights.shape
         case Pick(_, columns):
             if int(columns.min()) < 0 or int(columns.max()) >= incoming:

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int32]
+Int8s: TypeAlias = NDArray[np.int8]
 Flags: TypeAlias = NDArray[np.bool_]
+
+# What `left` and `right` of a leaf are.
+LEAF = -1
 
 
 class Function(StrEnum):
@@ -109,11 +113,12 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dense:
-    """`x @ weights + bias`: weights (inputs, outputs), bias (outputs,)."""
+    """`x @ (weights * scale) + bias`: weights (inputs, outputs), bias (outputs,); int8 weights have a scale."""
 
     source: int
-    weights: Floats
+    weights: Floats | Int8s
     bias: Floats
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         fits = self.weights.ndim == 2 and self.bias.shape == (self.weights.shape[1],)
@@ -172,7 +177,8 @@ class Trees:
     """The sum over all trees of the row of `table` that each row's leaf names, plus `base`.
 
     `roots` (trees,), the other node arrays (nodes,), `table` (entries, k), `base` (k,). A node whose `left` is negative
-    is a leaf. Else a row goes left where `x[feature] <= threshold`; where that is NaN, as `missing_left` says.
+    is a leaf. Else a row goes left where `x[feature] <= threshold`; where that is NaN, as `missing_left` says, and
+    nothing is promised where there is no `missing_left`.
     """
 
     source: int
@@ -181,7 +187,7 @@ class Trees:
     threshold: Floats
     left: Ints
     right: Ints
-    missing_left: Flags
+    missing_left: Flags | None
     leaf: Ints
     table: Floats
     base: Floats
@@ -190,16 +196,18 @@ class Trees:
         nodes = self.feature.shape
         arrays = (self.threshold, self.left, self.right, self.missing_left, self.leaf)
         _expect(len(nodes) == 1 and nodes[0] > 0, "trees have one node at least")
-        _expect(all(array.shape == nodes for array in arrays), "the arrays of the nodes differ in length")
+        _expect(all(array is None or array.shape == nodes for array in arrays), "the nodes' arrays differ in length")
         _expect(self.roots.ndim == 1 and self.roots.size > 0, "trees have one root at least")
         _expect(self.table.ndim == 2 and self.base.shape == (self.table.shape[1],), "table and base do not fit")
         _refuse_nan(self.threshold, self.table, self.base)
         inner = self.left >= 0
-        # A child stands after its parent: so every walk ends.
-        own = np.arange(nodes[0])[inner]
-        for child in (self.left[inner], self.right[inner]):
-            _expect(bool(((child > own) & (child < nodes[0])).all()), "a child does not stand after its parent")
+        children = np.concatenate([self.left[inner], self.right[inner]])
+        # So every walk ends, and no node is walked to from two places.
+        after = children > np.tile(np.flatnonzero(inner), 2)
+        _expect(bool((after & (children < nodes[0])).all()), "a child does not stand after its parent")
         _expect(bool(((self.roots >= 0) & (self.roots < nodes[0])).all()), "a root is not among the nodes")
+        reached = np.bincount(np.concatenate([self.roots, children]), minlength=nodes[0])
+        _expect(int(reached.max()) == 1, "a node has two parents, or is a root and a child")
         leaf = self.leaf[~inner]
         _expect(bool(((leaf >= 0) & (leaf < len(self.table))).all()), "a leaf is not in the table")
         _expect(bool((self.feature[inner] >= 0).all()), "a node asks for a column below 0")
@@ -267,22 +275,12 @@ class Lookup:
         _refuse_nan(self.table)
 
 
+# fmt: off
 Node: TypeAlias = (
-    Constant
-    | Scale
-    | Dense
-    | Apply
-    | Pick
-    | Join
-    | Combine
-    | Reduce
-    | Trees
-    | Distance
-    | Vote
-    | Fill
-    | Missing
-    | Lookup
+    Constant | Scale | Dense | Apply | Pick | Join | Combine | Reduce
+    | Trees | Distance | Vote | Fill | Missing | Lookup
 )
+# fmt: on
 
 
 def _expect(holds: bool, otherwise: str) -> None:
@@ -290,6 +288,6 @@ def _expect(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _refuse_nan(*arrays: Floats) -> None:
+def _refuse_nan(*arrays: Floats | Int8s) -> None:
     if any(bool(np.isnan(array).any()) for array in arrays):
         raise ValueError("a weight is NaN")
