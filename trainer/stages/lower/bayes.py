@@ -48,7 +48,9 @@ def lower_categorical(estimator: Any, b: Builder, source: int) -> int:
     """
     tables = estimator.feature_log_prob_
     sizes = [table.shape[1] for table in tables]
-    whole = b.combine(b.apply(source, Function.SIGN), Operation.MUL, b.apply(b.apply(source, Function.ABS), Function.FLOOR))
+    whole = b.combine(
+        b.apply(source, Function.SIGN), Operation.MUL, b.apply(b.apply(source, Function.ABS), Function.FLOOR)
+    )
     chosen = add_equals(b, whole, [np.arange(size) for size in sizes])
     scores = b.dense(chosen, np.hstack(tables).T, estimator.class_log_prior_)
     known = b.reduce(b.dense(chosen, group_matrix(sizes)), Reduction.MIN)

@@ -49,7 +49,9 @@ def lower_agglomeration(estimator: Any, b: Builder, source: int) -> int:
             weights[columns, index] = 1.0 / len(columns) if pool is np.mean else 1.0
         return b.dense(source, weights)
     if pool not in (np.max, np.min):
-        raise CannotLower("no lowering for this pooling_func of FeatureAgglomeration", "use numpy.mean, max, min or sum")
+        raise CannotLower(
+            "no lowering for this pooling_func of FeatureAgglomeration", "use numpy.mean, max, min or sum"
+        )
     reduction = Reduction.MAX if pool is np.max else Reduction.MIN
     return b.join(*(b.reduce(b.pick(source, columns), reduction) for columns in clusters))
 

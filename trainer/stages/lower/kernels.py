@@ -72,6 +72,17 @@ def add_kernel(b: Builder, source: int, points: Floats, kernel: Kernel) -> int:
             raise CannotLower(f"no lowering for the kernel {kernel.name!r}", f"use one of {KNOWN}")
 
 
+def add_kernel_sums(b: Builder, source: int, points: Floats, kernel: Kernel, weights: Floats, bias: Any = 0.0) -> int:
+    """Add `kernel @ weights + bias` with weights (m, outputs): a linear kernel becomes one small product.
+
+    Raises:
+        CannotLower: the kernel is precomputed, a function, or not known.
+    """
+    if isinstance(kernel.name, str) and kernel.name == "linear":
+        return b.dense(source, np.asarray(points, dtype=np.float64).T @ weights, bias)
+    return b.dense(add_kernel(b, source, points, kernel), weights, bias)
+
+
 def add_normalized(b: Builder, source: int, norm: str = "l2") -> int:
     """Add every row divided by its norm (l1, l2 or max); a row of zeros stays."""
     if norm == "l2":

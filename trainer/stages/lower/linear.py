@@ -88,7 +88,7 @@ def _lower_huber(estimator: Any, b: Builder, source: int) -> int:
 
 
 def lower_generalized(estimator: Any, b: Builder, source: int) -> int:
-    """PoissonRegressor, GammaRegressor, TweedieRegressor: the exponential of a linear value, but for Tweedie's identity.
+    """PoissonRegressor, GammaRegressor, TweedieRegressor: the exponential of a linear value, or it itself.
 
     Reads `link` and `power` of TweedieRegressor ("auto": identity up to power 0).
     """

@@ -32,7 +32,9 @@ def metric_of(estimator: Any) -> Metric:
     name, p = estimator.metric, getattr(estimator, "p", 2)
     known = None
     if not getattr(estimator, "metric_params", None):
-        known = _MINKOWSKI.get(float(p)) if name == "minkowski" else _METRICS.get(name) if isinstance(name, str) else None
+        known = (
+            _MINKOWSKI.get(float(p)) if name == "minkowski" else _METRICS.get(name) if isinstance(name, str) else None
+        )
     if known is None:
         what = f"minkowski with p={p}" if name == "minkowski" else name
         raise CannotLower(f"no lowering for the metric {what!r}", "use euclidean, manhattan or chebyshev")

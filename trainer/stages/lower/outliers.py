@@ -32,14 +32,17 @@ def lower_local(estimator: Any, b: Builder, source: int) -> int:
     The row's own density is the inverse of the mean reachability `max(distance, k-distance of the neighbour)`.
     """
     if not estimator.novelty:
-        raise CannotLower("LocalOutlierFactor without novelty=True judges its own training rows only", "set novelty=True")
+        raise CannotLower(
+            "LocalOutlierFactor without novelty=True judges its own training rows only", "set novelty=True"
+        )
     rows, k = estimator.n_samples_fit_, estimator.n_neighbors_
     if rows > _MOST_ROWS:
         raise CannotLower(
-            f"LocalOutlierFactor keeps {rows} training rows, over {_MOST_ROWS}", "fit it on fewer, or use IsolationForest"
+            f"LocalOutlierFactor keeps {rows} training rows, over {_MOST_ROWS}",
+            "fit it on fewer, or use IsolationForest",
         )
     density = np.asarray(estimator._lrd, dtype=np.float64)  # noqa: SLF001 - kept nowhere else
-    border = np.asarray(estimator._distances_fit_X_, dtype=np.float64)[:, k - 1]  # noqa: SLF001 - as above
+    border = np.asarray(estimator._distances_fit_X_, dtype=np.float64)[:, k - 1]
     distances = add_distances(estimator, b, source, squared=False)
     # One vote for both: the neighbours' mean density, and which rows they are (1 / k each).
     found = b.vote(distances, k, np.hstack([density[:, None], np.eye(rows)]))

@@ -46,6 +46,12 @@ def add_power(b: Builder, value: int, degree: int) -> int:
         square = b.apply(square, Function.SQUARE)
 
 
+def add_expm1(b: Builder, value: int) -> int:
+    """Add `exp(x) - 1` as `tanh(x / 2) (exp(x) + 1)`, which keeps its digits near 0."""
+    raised = b.scale(b.apply(value, Function.EXP), -1.0, 1.0)
+    return b.combine(b.apply(b.scale(value, 0.0, 0.5), Function.TANH), Operation.MUL, raised)
+
+
 def add_equals(b: Builder, source: int, categories: Sequence[Any]) -> int:
     """Add, for each column of `source` in turn, one column a category: 1 where the column is that category, else 0.
 

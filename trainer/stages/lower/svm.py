@@ -14,7 +14,7 @@ from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function, Operation
 from trainer.core.arrays import Floats
 from trainer.errors import CannotLower
-from trainer.stages.lower.kernels import Kernel, add_kernel
+from trainer.stages.lower.kernels import Kernel, add_kernel_sums
 from trainer.stages.lower.linear import lower_both_sides, lower_margins, lower_values
 from trainer.stages.lower.registry import Lowering
 from trainer.stages.lower.steps import add_clipped
@@ -28,10 +28,9 @@ def _add_sums(estimator: Any, b: Builder, source: int, coefficients: Floats, bia
     vectors = _dense(estimator.support_vectors_)
     if len(vectors) == 0:
         raise CannotLower("it has no support vectors", "fit it with other parameters: this one is a constant")
-    if estimator.kernel == "linear":
-        return b.dense(source, vectors.T @ coefficients, bias)
-    kernel = Kernel(estimator.kernel, estimator._gamma, estimator.degree, estimator.coef0)  # noqa: SLF001 - kept there only
-    return b.dense(add_kernel(b, source, vectors, kernel), coefficients, bias)
+    gamma = estimator._gamma  # noqa: SLF001 - kept nowhere else
+    kernel = Kernel(estimator.kernel, gamma, estimator.degree, estimator.coef0)
+    return add_kernel_sums(b, source, vectors, kernel, coefficients, bias)
 
 
 def _dense(matrix: Any) -> Floats:
@@ -100,7 +99,12 @@ def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
     # libsvm's margin is the negative of scikit-learn's; its probability is that of the first class.
     slope, shift = float(estimator.probA_[0]), float(estimator.probB_[0])
     margin = lower_decision(estimator, b, source)
-    return add_clipped(b, lower_both_sides(np.array([[-slope]]), np.array([shift]), b, margin), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return add_clipped(
+        b,
+        lower_both_sides(np.array([[-slope]]), np.array([shift]), b, margin),
+        _LEAST_PROBABILITY,
+        1 - _LEAST_PROBABILITY,
+    )
 
 
 LOWERINGS: Mapping[str, Lowering] = {

@@ -1,0 +1,117 @@
+"""Lowering of what makes more features out of a row: products, splines, and approximations of kernels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edge_agent.kernels.builder import Builder
+from edge_agent.kernels.primitives import Function, Operation
+from trainer.errors import CannotLower
+from trainer.stages.lower.kernels import add_kernel_sums, kernel_of
+from trainer.stages.lower.registry import Lowering
+from trainer.stages.lower.steps import add_at_least, add_clipped, add_fixed
+
+Monomial = tuple[int, ...]
+
+
+def lower_polynomial(estimator: Any, b: Builder, source: int) -> int:
+    """PolynomialFeatures: the products that `powers_` names, degree by degree, each from one of a degree less."""
+    wanted: list[Monomial] = [
+        tuple(np.repeat(np.arange(len(powers)), powers).tolist()) for powers in np.asarray(estimator.powers_)
+    ]
+    needed = {monomial[:length] for monomial in wanted for length in range(1, len(monomial) + 1)}
+    place: dict[Monomial, int] = {(column,): column for column in range(b.width(source))}
+    value = source
+    parts, columns = [source], dict(place)
+    for degree in range(2, max((len(monomial) for monomial in wanted), default=0) + 1):
+        level = sorted(monomial for monomial in needed if len(monomial) == degree)
+        before = b.pick(value, [place[monomial[:-1]] for monomial in level])
+        value = b.combine(before, Operation.MUL, b.pick(source, [monomial[-1] for monomial in level]))
+        place = {monomial: index for index, monomial in enumerate(level)}
+        columns |= {monomial: index + len(columns) for index, monomial in enumerate(level)}
+        parts.append(value)
+    if () in wanted:
+        columns[()] = len(columns)
+        parts.append(add_fixed(b, source, [1.0]))
+    return b.pick(b.join(*parts), [columns[monomial] for monomial in wanted])
+
+
+def lower_fourier(estimator: Any, b: Builder, source: int) -> int:
+    """RBFSampler: cosines of random projections (Rahimi and Recht, NIPS 2007)."""
+    angles = b.dense(source, estimator.random_weights_, estimator.random_offset_)
+    return b.scale(b.apply(angles, Function.COS), 0.0, np.sqrt(2.0 / estimator.n_components))
+
+
+def lower_skewed(estimator: Any, b: Builder, source: int) -> int:
+    """SkewedChi2Sampler: cosines of random projections of `log(x + skewedness)`."""
+    logs = b.apply(b.scale(source, -estimator.skewedness, 1.0), Function.LOG)
+    angles = b.dense(logs, estimator.random_weights_, estimator.random_offset_)
+    return b.scale(b.apply(angles, Function.COS), 0.0, np.sqrt(2.0 / estimator.n_components))
+
+
+def lower_nystroem(estimator: Any, b: Builder, source: int) -> int:
+    """Nystroem: kernels with `components_`, on `normalization_.T`."""
+    points = estimator.components_
+    points = np.asarray(points.toarray() if hasattr(points, "toarray") else points, dtype=np.float64)
+    return add_kernel_sums(b, source, points, kernel_of(estimator, points.shape[1]), estimator.normalization_.T)
+
+
+def lower_splines(estimator: Any, b: Builder, source: int) -> int:
+    """SplineTransformer: its B-splines (`bsplines_`) by the recursion of Cox and de Boor, constant beyond the ends."""
+    if estimator.extrapolation != "constant":
+        raise CannotLower(
+            f"no lowering for SplineTransformer with extrapolation={estimator.extrapolation!r}",
+            "use extrapolation='constant'",
+        )
+    parts = []
+    for column, spline in enumerate(estimator.bsplines_):
+        knots, degree = np.asarray(spline.t, dtype=np.float64), int(spline.k)
+        last = len(knots) - degree - 1
+        inside = add_clipped(b, b.pick(source, [column]), float(knots[degree]), float(knots[last]))
+        parts.append(_add_splines(b, inside, knots, degree))
+    joined = b.join(*parts)
+    if estimator.include_bias:
+        return joined
+    widths = np.cumsum([b.width(part) for part in parts]) - 1
+    return b.pick(joined, np.setdiff1d(np.arange(b.width(joined)), widths))
+
+
+def _add_splines(b: Builder, value: int, knots: Any, degree: int) -> int:
+    """Add all B-splines of one column, whose value lies between knots `degree` and `-degree - 1`."""
+    basis = _add_pieces(b, value, knots, degree)
+    for order in range(1, degree + 1):
+        count = len(knots) - 1 - order
+        starts, ends = knots[:count], knots[order + 1 :]
+        rise = b.scale(b.pick(value, [0] * count), starts, 1 / (knots[order:-1] - starts))
+        fall = b.scale(b.pick(value, [0] * count), ends, -1 / (ends - knots[1 : count + 1]))
+        left = b.combine(rise, Operation.MUL, b.pick(basis, range(count)))
+        right = b.combine(fall, Operation.MUL, b.pick(basis, range(1, count + 1)))
+        basis = b.combine(left, Operation.ADD, right)
+    return basis
+
+
+def _add_pieces(b: Builder, value: int, knots: Any, degree: int) -> int:
+    """Add 1 for the span between two knots that the value lies in, else 0; the last span includes its end.
+
+    In a span is what has reached its first knot and not the next one's. The first span of all needs no test.
+    """
+    first, last = degree, len(knots) - degree - 1
+    start = np.zeros(len(knots) - 1)
+    start[first] = 1
+    inner = knots[first + 1 : last]
+    if not len(inner):
+        return add_fixed(b, value, start)
+    spans = np.zeros((len(inner), len(start)))
+    for index in range(len(inner)):
+        spans[index, first + index : first + index + 2] = -1, 1
+    return b.dense(add_at_least(b, b.pick(value, [0] * len(inner)), inner), spans, start)
+
+
+LOWERINGS: Mapping[str, Lowering] = {
+    "sklearn.preprocessing.PolynomialFeatures": lower_polynomial,
+    "sklearn.preprocessing.SplineTransformer": lower_splines,
+    "sklearn.kernel_approximation.RBFSampler": lower_fourier,
+    "sklearn.kernel_approximation.SkewedChi2Sampler": lower_skewed,
+    "sklearn.kernel_approximation.Nystroem": lower_nystroem,
+}
