@@ -11,8 +11,6 @@ from trainer.core.arrays import Floats
 from trainer.stages.lower.registry import Lowering, lower_part
 from trainer.stages.lower.steps import add_above, add_clipped
 
-# Below this margin the logistic function is an exponential to the last digit of float32, and far from underflow.
-_DEEP = -60.0
 # The float64 logistic function underflows to 0 below this margin: log(2 ** -1075).
 _UNDERFLOW = -745.1332
 
@@ -34,14 +32,14 @@ def lower_both_sides(weights: Floats, bias: Floats, b: Builder, source: int) -> 
 def add_logistic_shares(b: Builder, margins: int) -> int:
     """Add the logistic functions of one margin a class as shares of their sum; alike where all are 0 in float64.
 
-    Far below 0 the logistic function is an exponential, whose shares stay the same when all margins are raised alike:
-    so they are raised until float32 holds them.
+    They are taken as the softmax of their logarithms, `min(z, 0) - log(1 + exp(-|z|))`: float32 holds no logistic
+    function of -100, and ONNX Runtime's ends at -18.
     """
-    best = b.reduce(margins, Reduction.MAX)
-    missing = b.combine(b.scale(best, _DEEP, 1.0), Operation.MIN, b.constant(0.0))
-    raised = b.combine(margins, Operation.SUB, missing)
-    told = b.combine(raised, Operation.MUL, add_above(b, best, [_UNDERFLOW]))
-    return b.apply(b.apply(told, Function.LOGISTIC), Function.SHARE)
+    fading = b.apply(b.apply(b.apply(margins, Function.ABS), Function.NEGATE), Function.EXP)
+    rest = b.apply(b.scale(fading, -1.0, 1.0), Function.LOG)
+    logs = b.combine(b.combine(margins, Operation.MIN, b.constant(0.0)), Operation.SUB, rest)
+    told = add_above(b, b.reduce(margins, Reduction.MAX), [_UNDERFLOW])
+    return b.apply(b.combine(logs, Operation.MUL, told), Function.SOFTMAX)
 
 
 def lower_values(estimator: Any, b: Builder, source: int) -> int:
