@@ -3,7 +3,7 @@
 House rules: every value is a float32 matrix (rows, width), and every primitive works row by row. Weights are kept as
 they were fitted (float64), and each back-end rounds them once; thresholds of trees are rounded *down* (`rounding`).
 A node checks its own arrays when it is made, and `width` checks that they fit what it takes. What NaN gives is
-promised by Pick, Join, Fill, Missing, Trees and Lookup only.
+promised by Pick, Join, Fill, Missing, Trees and Lookup only, and a subnormal number may count as 0.
 """
 
 from dataclasses import dataclass

@@ -20,4 +20,5 @@ def floor_singles(values: Floats) -> Singles:
     For a float32 x, `x <= floor_singles(t)` holds exactly where `x <= t` does.
     """
     nearest = to_singles(values)
-    return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    with np.errstate(over="ignore", under="ignore"):
+        return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)

@@ -57,8 +57,8 @@ def backends(graph: Graph) -> Iterator[tuple[str, Run]]:
 
     interpreter = Interpreter(graph)
     yield "numpy", lambda x: np.asarray(interpreter.run(x), dtype=np.float64)
-    if _has("trainer.stages.emit_onnx"):
-        yield "onnx", _on_onnx(graph)
+    yield "onnx", _on_onnx(graph)
+    if _has("trainer.stages.emit_tflite_trees"):
         yield "tflite", _on_tflite(graph)
 
 
@@ -107,7 +107,7 @@ def _on_tflite(graph: Graph) -> Run:
 
     from trainer.stages.emit_tflite import emit
 
-    interpreter = Interpreter(model_content=emit(graph, int8=False), num_threads=1)
+    interpreter = Interpreter(model_content=emit(graph), num_threads=1)
     given, wanted = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
     def run(x: Singles) -> Floats:

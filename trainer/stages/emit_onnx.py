@@ -127,8 +127,9 @@ def _trees(w: OnnxWriter, node: Trees, x: str) -> str:
     child = place[layout.child[order]]
     right = np.where(is_leaf, 0, place[np.minimum(layout.child[order] + 1, len(order) - 1)])
     values = to_singles(node.table)[layout.leaf[order]]
-    # A leaf names what is not zero, and one thing at least.
-    named = (values != 0) & is_leaf[:, None]
+    # A leaf names what is not zero, and one thing at least. Those of the first tree name all, since ONNX Runtime adds
+    # the base to such results only as some leaf named.
+    named = ((values != 0) | (tree == 0)[:, None]) & is_leaf[:, None]
     named[:, 0] |= is_leaf & ~named.any(axis=1)
     at, target = np.nonzero(named)
     extra: dict[str, Any] = {}
