@@ -69,7 +69,7 @@ def test_gradient_boosting_starts_from_another_classifier_only_where_that_is_exa
     x, y = rows(0, classes=2)
     x = as_singles(x / x.std(axis=0)).astype(np.float64)
     check_hard(GradientBoostingClassifier(n_estimators=5, init=LogisticRegression(max_iter=500)).fit(x, y), x)
-    with pytest.raises(CannotLower, match="log odds of the probabilities of GaussianNB.*leave `init` out"):
+    with pytest.raises(CannotLower, match=r"log odds of the probabilities of GaussianNB.*leave `init` out"):
         lower(GradientBoostingClassifier(n_estimators=3, init=GaussianNB()).fit(x, y), x.shape[1])
     with pytest.raises(CannotLower, match="starts by chance"):
         lower(GradientBoostingClassifier(n_estimators=3, init=DummyClassifier(strategy="uniform")).fit(x, y), 5)
