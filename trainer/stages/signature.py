@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+from sklearn.utils import get_tags
 
 from edge_agent.contract.manifest import LabelType, OutputSpec, ScoreKind, Task
 from trainer.core.arrays import Floats, as_matrix
@@ -46,10 +47,13 @@ def read_signature(estimator: Any) -> Signature:
         output = OutputSpec(OUTPUT_NAME, ScoreKind.NORMALITY, 1, labels, LabelType.INTEGER, 0.0)
         task, function = Task.ANOMALY, _method(estimator, "decision_function")
     elif is_clusterer(estimator):
-        function = _method(estimator, "transform")
-        labels = tuple(str(index) for index in range(int(final_step(estimator).n_clusters)))
-        output = OutputSpec(OUTPUT_NAME, ScoreKind.DISTANCE, len(labels), labels, LabelType.INTEGER)
-        task = Task.CLUSTERING
+        task, output, function = Task.CLUSTERING, *_clusterer(estimator)
+    elif get_tags(estimator).estimator_type == "density_estimator" and hasattr(estimator, "predict_proba"):
+        count = int(final_step(estimator).n_components)
+        if count < 2:
+            raise RejectedError(f"{type(final_step(estimator)).__name__} has one component, which tells nothing apart")
+        output = OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, count, _numbers(count), LabelType.INTEGER)
+        task, function = Task.CLUSTERING, estimator.predict_proba
     elif is_regressor(estimator):
         function = estimator.predict
         columns = as_matrix(estimator.predict(np.zeros((1, estimator.n_features_in_)))).shape[1]
@@ -65,6 +69,40 @@ def _method(estimator: Any, name: str) -> Any:
     if function is None:
         raise RejectedError(f"{type(final_step(estimator)).__name__} has no {name}(), which gives its scores")
     return function
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(str(index) for index in range(count))
+
+
+def _clusterer(estimator: Any) -> tuple[OutputSpec, Any]:
+    """Judge a clusterer by its distances: its own, or those to the `cluster_centers_` that it predicts by."""
+    final = final_step(estimator)
+    name = type(final).__name__
+    centres = np.asarray(getattr(final, "cluster_centers_", ()))
+    if not hasattr(final, "predict"):
+        raise RejectedError(
+            f"{name} has no predict(): it knows its training rows only",
+            "use KMeans, or fit a classifier to the clusters that it found",
+        )
+    if hasattr(estimator, "transform"):
+        function, count = estimator.transform, int(final.n_clusters or len(final.subcluster_labels_))
+        if as_matrix(function(np.zeros((1, estimator.n_features_in_)))).shape[1] != count:
+            raise RejectedError(
+                f"a cluster of {name} has several centres, so that no distance is its own", "use KMeans"
+            )
+    else:
+        function, count = _distances(estimator, centres), len(centres)
+    if count < 1:
+        raise RejectedError(f"{name} found no cluster", "fit it with other parameters")
+    return OutputSpec(OUTPUT_NAME, ScoreKind.DISTANCE, count, _numbers(max(count, 2)), LabelType.INTEGER), function
+
+
+def _distances(estimator: Any, centres: Floats) -> Callable[[Floats], Floats]:
+    from sklearn.metrics import euclidean_distances
+
+    before = estimator[:-1].transform if len(getattr(estimator, "steps", ())) > 1 else np.asarray
+    return lambda x: np.asarray(euclidean_distances(before(x), centres))
 
 
 def _classifier(estimator: Any) -> tuple[OutputSpec, Any]:

@@ -17,12 +17,12 @@ def _add_distances(b: Builder, source: int, centres: Floats) -> int:
 
 
 def lower_centres(estimator: Any, b: Builder, source: int) -> int:
-    """KMeans, MiniBatchKMeans: the distance to each of `cluster_centers_`."""
+    """KMeans, MiniBatchKMeans, MeanShift, AffinityPropagation: the distance to each of `cluster_centers_`."""
     return _add_distances(b, source, estimator.cluster_centers_)
 
 
 def lower_subclusters(estimator: Any, b: Builder, source: int) -> int:
-    """Birch as a step: the distance to each of `subcluster_centers_`."""
+    """Birch: the distance to each of `subcluster_centers_` (without n_clusters each of them is a cluster)."""
     return _add_distances(b, source, estimator.subcluster_centers_)
 
 
@@ -60,6 +60,9 @@ LOWERINGS: Mapping[str, Lowering] = {
     "sklearn.cluster.KMeans": lower_centres,
     "sklearn.cluster.MiniBatchKMeans": lower_centres,
     "sklearn.cluster.BisectingKMeans": lower_bisecting,
+    "sklearn.cluster.MeanShift": lower_centres,
+    "sklearn.cluster.AffinityPropagation": lower_centres,
+    "sklearn.cluster.Birch": lower_subclusters,
     "sklearn.cluster.FeatureAgglomeration": lower_agglomeration,
 }
 FEATURES: Mapping[str, Lowering] = {
