@@ -51,6 +51,7 @@ class Interpreter:
         self.columns = graph.columns
         self.width = graph.widths[-1]
         self._steps = _plan(graph)
+        self._alike = _is_alike(graph)
 
     def run(self, x: Singles) -> Singles:
         """Return the scores, float32 (rows, width), of float32 rows `x` (rows, columns).
@@ -69,7 +70,7 @@ class Interpreter:
                     values[source] = None
         scores = values[-1]
         assert scores is not None  # noqa: S101 - nothing takes the last value, so nothing dropped it
-        if len(scores) != len(x):
+        if self._alike:
             scores = np.repeat(scores, len(x), axis=0)
         return np.ascontiguousarray(scores, dtype=np.float32)
 
@@ -80,6 +81,14 @@ def _plan(graph: Graph) -> tuple[_Step, ...]:
         _Step(make_kernel(node), sources(node), tuple(source for source, use in last.items() if use == index))
         for index, node in enumerate(graph.nodes)
     )
+
+
+def _is_alike(graph: Graph) -> bool:
+    """Return whether the scores come from constants alone."""
+    alike = [False]
+    for node in graph.nodes:
+        alike.append(all(alike[source] for source in sources(node)))
+    return alike[-1]
 
 
 def make_kernel(node: Node) -> Kernel:  # noqa: C901 - one case a primitive

@@ -75,8 +75,9 @@ def open_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Model
 
                 model = NumpyRuntime(path, manifest)
     except ImportError as error:
+        package = "numpy" if manifest.runtime is Runtime.NUMPY else f"edgeloop[{manifest.runtime!s}]"
         raise RuntimeMissingError(
-            f"the runtime {manifest.runtime!s} is not installed here ({error}); install edgeloop[{manifest.runtime!s}]"
+            f"the runtime {manifest.runtime!s} is not installed here ({error}); install {package}"
         ) from error
     trim_memory()
     return model

@@ -38,6 +38,8 @@ def test_a_row_that_is_the_same_for_all_is_given_for_each() -> None:
         scores = interpreter.run(np.full((rows, 2), np.nan, np.float32))
         assert scores.tolist() == [[1.0, 2.0]] * rows
         assert scores.flags.c_contiguous
+        # The answer is the caller's own.
+        scores[:] = 7
 
 
 def test_parts_of_a_batch_are_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
