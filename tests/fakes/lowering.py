@@ -93,6 +93,7 @@ def with_missing(x: Floats, share: float, seed: int = 0) -> Floats:
 
 def _on_onnx(graph: Graph) -> Run:
     import onnxruntime
+
     from trainer.stages.emit_onnx import emit
 
     settings = onnxruntime.SessionOptions()

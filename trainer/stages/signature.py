@@ -16,6 +16,7 @@ from trainer.core.arrays import Floats, as_matrix
 from trainer.core.labels import label_text, label_type
 from trainer.errors import RejectedError
 from trainer.stages.onnx_graph import OUTPUT_NAME
+from trainer.stages.thresholds import decision_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,14 @@ def _classifier(estimator: Any) -> tuple[OutputSpec, Any]:
     if classes.ndim != 1 or (classes.dtype == object and not all(isinstance(item, str) for item in classes)):
         raise RejectedError("labels are neither numbers nor text, or there are several a row")
     labels, kind = tuple(label_text(item) for item in classes), label_type(classes)
+    threshold = decision_threshold(estimator)
     if hasattr(estimator, "predict_proba"):
-        return OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, len(labels), labels, kind), estimator.predict_proba
+        output = OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, len(labels), labels, kind, threshold)
+        return output, estimator.predict_proba
     function = _method(estimator, "decision_function")
     columns = as_matrix(function(np.zeros((1, estimator.n_features_in_)))).shape[1]
     if columns not in (1, len(labels)):
         raise RejectedError(f"{columns} margins for {len(labels)} classes (one against one) are not supported")
-    threshold = 0.0 if columns == 1 else None
+    if columns == 1 and threshold is None:
+        threshold = 0.0
     return OutputSpec(OUTPUT_NAME, ScoreKind.MARGIN, columns, labels, kind, threshold), function
