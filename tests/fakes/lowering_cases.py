@@ -45,8 +45,11 @@ def draw(data: st.DataObject, parameters: Parameters) -> dict[str, Any]:
     return data.draw(st.fixed_dictionaries(dict(parameters)))
 
 
-def check_fit(estimator: Any, x: Floats, y: Column | None, new: Floats | None = None) -> None:
-    """Fit quietly and hold the lowered form against the estimator, on its own rows and on new ones."""
+def check_fit(estimator: Any, x: Floats, y: Column | None, new: Floats | None = None, *, wide: bool = False) -> None:
+    """Fit quietly and hold the lowered form against the estimator, on its own rows and on new ones.
+
+    `wide` is the bound for sums over trees, see `check_lowered`.
+    """
     quietly_fit(estimator, x, y)
-    check_lowered(estimator, x)
-    check_lowered(estimator, x[::-1] * 1.25 if new is None else new)
+    check_lowered(estimator, x, trees=wide)
+    check_lowered(estimator, x[::-1] * 1.25 if new is None else new, trees=wide)

@@ -9,10 +9,9 @@ from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function, Operation
 from trainer.errors import CannotLower
 from trainer.stages.lower.kernels import add_kernel_sums, kernel_of
+from trainer.stages.lower.monomials import Monomial, add_monomials
 from trainer.stages.lower.registry import Lowering
 from trainer.stages.lower.steps import add_at_least, add_clipped, add_fixed
-
-Monomial = tuple[int, ...]
 
 
 def lower_polynomial(estimator: Any, b: Builder, source: int) -> int:
@@ -20,21 +19,7 @@ def lower_polynomial(estimator: Any, b: Builder, source: int) -> int:
     wanted: list[Monomial] = [
         tuple(np.repeat(np.arange(len(powers)), powers).tolist()) for powers in np.asarray(estimator.powers_)
     ]
-    needed = {monomial[:length] for monomial in wanted for length in range(1, len(monomial) + 1)}
-    place: dict[Monomial, int] = {(column,): column for column in range(b.width(source))}
-    value = source
-    parts, columns = [source], dict(place)
-    for degree in range(2, max((len(monomial) for monomial in wanted), default=0) + 1):
-        level = sorted(monomial for monomial in needed if len(monomial) == degree)
-        before = b.pick(value, [place[monomial[:-1]] for monomial in level])
-        value = b.combine(before, Operation.MUL, b.pick(source, [monomial[-1] for monomial in level]))
-        place = {monomial: index for index, monomial in enumerate(level)}
-        columns |= {monomial: index + len(columns) for index, monomial in enumerate(level)}
-        parts.append(value)
-    if () in wanted:
-        columns[()] = len(columns)
-        parts.append(add_fixed(b, source, [1.0]))
-    return b.pick(b.join(*parts), [columns[monomial] for monomial in wanted])
+    return add_monomials(b, source, wanted)
 
 
 def lower_fourier(estimator: Any, b: Builder, source: int) -> int:

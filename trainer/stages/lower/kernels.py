@@ -12,6 +12,7 @@ from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function, Metric, Operation, Reduction
 from trainer.core.arrays import Floats
 from trainer.errors import CannotLower
+from trainer.stages.lower.monomials import MOST, add_expanded, count_monomials
 from trainer.stages.lower.steps import add_power
 
 KNOWN = "linear, poly, rbf, sigmoid, laplacian and cosine"
@@ -73,13 +74,21 @@ def add_kernel(b: Builder, source: int, points: Floats, kernel: Kernel) -> int:
 
 
 def add_kernel_sums(b: Builder, source: int, points: Floats, kernel: Kernel, weights: Floats, bias: Any = 0.0) -> int:
-    """Add `kernel @ weights + bias` with weights (m, outputs): a linear kernel becomes one small product.
+    """Add `kernel @ weights + bias` with weights (m, outputs).
+
+    A linear kernel becomes one small product, a polynomial one is written out where that is no more work.
 
     Raises:
         CannotLower: the kernel is precomputed, a function, or not known.
     """
+    points, bias = np.asarray(points, dtype=np.float64), np.broadcast_to(bias, weights.shape[1:])
     if isinstance(kernel.name, str) and kernel.name == "linear":
-        return b.dense(source, np.asarray(points, dtype=np.float64).T @ weights, bias)
+        return b.dense(source, points.T @ weights, bias)
+    if isinstance(kernel.name, str) and kernel.name.startswith("poly") and float(kernel.degree).is_integer():
+        degree = int(kernel.degree)
+        terms = count_monomials(points.shape[1], degree, lower=kernel.coef0 != 0)
+        if degree >= 1 and terms <= min(points.size, MOST):
+            return add_expanded(b, source, points, kernel.gamma, kernel.coef0, degree, weights, bias)
     return b.dense(add_kernel(b, source, points, kernel), weights, bias)
 
 

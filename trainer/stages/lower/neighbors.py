@@ -1,7 +1,7 @@
 """Lowering of what asks its neighbours: k nearest, nearest centroid, label propagation.
 
 House rules: all training rows go into the graph. Where two neighbours are equally far, the one that was trained first
-is the nearer, as scikit-learn's brute force has it; its trees may order them otherwise.
+is the nearer; scikit-learn promises no order, so a vote that hangs on such a tie is for the parity gate to judge.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Lowering of the support vector machines: kernels with the support vectors, and weighted sums of them.
 
 House rules: libsvm decides between every two classes; its margins become those of scikit-learn's `ovr` form by votes.
-Probabilities of more than two classes are found by iteration until a tolerance, which no graph can repeat exactly.
+Probabilities are found by iteration until a tolerance of 0.0025, also for two classes: no graph repeats that exactly.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,14 @@ from edge_agent.kernels.primitives import Function, Operation
 from trainer.core.arrays import Floats
 from trainer.errors import CannotLower
 from trainer.stages.lower.kernels import Kernel, add_kernel_sums
-from trainer.stages.lower.linear import lower_both_sides, lower_margins, lower_values
+from trainer.stages.lower.linear import lower_margins, lower_values
 from trainer.stages.lower.registry import Lowering
-from trainer.stages.lower.steps import add_clipped
-
-# libsvm keeps probabilities of two classes inside of this distance from 0 and 1 (svm.cpp, svm_predict_probability).
-_LEAST_PROBABILITY = 1e-7
 
 
 def _add_sums(estimator: Any, b: Builder, source: int, coefficients: Floats, bias: Floats) -> int:
     """Add `kernel(x, support_vectors_) @ coefficients + bias`; a linear kernel becomes one small product."""
     vectors = _dense(estimator.support_vectors_)
-    if len(vectors) == 0:
+    if isinstance(estimator.kernel, str) and len(vectors) == 0:
         raise CannotLower("it has no support vectors", "fit it with other parameters: this one is a constant")
     gamma = estimator._gamma  # noqa: SLF001 - kept nowhere else
     kernel = Kernel(estimator.kernel, gamma, estimator.degree, estimator.coef0)
@@ -88,22 +84,12 @@ def add_votes(b: Builder, margins: int, classes: int) -> int:
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
-    """SVC, NuSVC: probabilities where it was fitted for them (`probA_`, `probB_`), else the decision function."""
+    """SVC, NuSVC: the decision function, unless it was fitted for probabilities."""
     if not hasattr(estimator, "predict_proba"):
         return lower_decision(estimator, b, source)
-    if len(estimator.classes_) > 2:
-        raise CannotLower(
-            "probabilities of an SVM with more than two classes are found by iteration",
-            "fit it with probability=False, or wrap it in CalibratedClassifierCV",
-        )
-    # libsvm's margin is the negative of scikit-learn's; its probability is that of the first class.
-    slope, shift = float(estimator.probA_[0]), float(estimator.probB_[0])
-    margin = lower_decision(estimator, b, source)
-    return add_clipped(
-        b,
-        lower_both_sides(np.array([[-slope]]), np.array([shift]), b, margin),
-        _LEAST_PROBABILITY,
-        1 - _LEAST_PROBABILITY,
+    raise CannotLower(
+        "the probabilities of an SVM are found by iteration until a tolerance",
+        "fit it with probability=False, or wrap it in CalibratedClassifierCV",
     )
 
 
