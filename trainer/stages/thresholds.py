@@ -32,10 +32,8 @@ def decision_threshold(estimator: Any) -> float | None:
             f"{name} decides by {final.response_method}, but the scores are probabilities",
             "fit it with response_method='predict_proba'",
         )
-    if hasattr(final, "pos_label"):
-        positive = final.pos_label
-    else:
-        positive = final._curve_scorer._get_pos_label()  # noqa: SLF001 - the library keeps it nowhere else
+    # The library keeps the label of a threshold that it found in its scorer only.
+    positive = final.pos_label if hasattr(final, "pos_label") else final._curve_scorer._get_pos_label()  # noqa: SLF001
     if positive is not None and np.asarray(final.classes_)[0] == positive:
         raise RejectedError(f"{name} has its threshold on the first class, {positive!r}", "choose the second for it")
     chosen = getattr(final, _OWN_THRESHOLD[name])

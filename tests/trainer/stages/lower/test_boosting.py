@@ -1,6 +1,5 @@
 """Gradient boosting answers as scikit-learn does: losses, starts, missing values, categories, rounded thresholds."""
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,11 @@ from trainer.errors import CannotLower
 from trainer.stages.lower.estimators import lower
 
 FEW = settings(max_examples=6)
-# A margin adds up over the stages: float32 rounds the sum, and the loss multiplies it.
-boosted = functools.partial(check_lowered, trees=True)
 
 
 def check_hard(model: Any, x: np.ndarray) -> None:
-    graph = boosted(model, x)
-    boosted(model, hard_rows(graph, x))
+    graph = check_lowered(model, x)
+    check_lowered(model, hard_rows(graph, x))
 
 
 def amounts(x: np.ndarray, seed: int) -> np.ndarray:
@@ -103,7 +100,7 @@ def test_histogram_classifiers(seed: int, classes: int, share: float, leaves: in
         max_iter=6, max_leaf_nodes=leaves, max_bins=bins, min_samples_leaf=4, random_state=seed
     ).fit(holes, y)
     check_hard(model, x)
-    boosted(model, np.concatenate([holes, with_missing(x, 0.8, seed)]))
+    check_lowered(model, np.concatenate([holes, with_missing(x, 0.8, seed)]))
 
 
 @FEW
@@ -119,7 +116,7 @@ def test_histogram_regressors(seed: int, loss: str, share: float) -> None:
         loss=loss, max_iter=6, quantile=0.7 if loss == "quantile" else None, min_samples_leaf=5, random_state=seed
     ).fit(holes, amounts(x, seed))
     check_hard(model, x)
-    boosted(model, holes)
+    check_lowered(model, holes)
 
 
 def test_histogram_thresholds_are_floored_to_float32() -> None:
@@ -140,7 +137,7 @@ def test_histogram_thresholds_are_floored_to_float32() -> None:
 def test_histogram_boosting_that_stopped_before_it_began() -> None:
     x, _ = rows(0)
     model = HistGradientBoostingRegressor(max_iter=1, min_samples_leaf=100).fit(x, np.full(len(x), 3.0))
-    boosted(model, x)
+    check_lowered(model, x)
 
 
 @FEW
@@ -162,14 +159,14 @@ def test_categories(seed: int, classes: int, categories: int, share: float) -> N
     unknown = x.copy()
     unknown[:, 1:] += 0.25
     extreme = np.array([[0.0, 3e38, -3e38], [0.0, -0.0, 1e-40]])
-    boosted(model, np.concatenate([holes, x, unknown, with_missing(x, 0.5, seed + 1), extreme]))
+    check_lowered(model, np.concatenate([holes, x, unknown, with_missing(x, 0.5, seed + 1), extreme]))
 
 
 def test_a_category_that_float32_cannot_hold_is_unknown_to_the_device_as_to_scikit_learn() -> None:
     chance = np.random.default_rng(0)
     x = np.column_stack([chance.choice([0.1, 0.2, 0.5, 3.0], 300), chance.normal(size=300)])
     model = HistGradientBoostingRegressor(max_iter=5, categorical_features=[0]).fit(x, x[:, 0] * 5 % 2 + x[:, 1])
-    boosted(model, x)
+    check_lowered(model, x)
 
 
 def test_text_categories_are_refused() -> None:
