@@ -67,9 +67,12 @@ def _constant(w: OnnxWriter, node: Constant) -> str:
 
 
 def _scale(w: OnnxWriter, node: Scale, x: str) -> str:
-    if node.center.any():
-        x = w.op("Sub", x, w.floats(node.center))
-    return x if (node.factor == 1).all() else w.op("Mul", x, w.floats(node.factor))
+    center, factor = to_singles(node.center), to_singles(node.factor)
+    if not center.any():
+        return x if (factor == 1).all() else w.op("Mul", x, w.constant(factor))
+    if (factor == 1).all():
+        return w.op("Sub", x, w.constant(center))
+    return w.op("Scaler", x, domain="ai.onnx.ml", offset=center.tolist(), scale=factor.tolist())
 
 
 def _dense(w: OnnxWriter, node: Dense, x: str) -> str:
