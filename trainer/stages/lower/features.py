@@ -49,6 +49,8 @@ def lower_splines(estimator: Any, b: Builder, source: int) -> int:
             f"no lowering for SplineTransformer with extrapolation={estimator.extrapolation!r}",
             "use extrapolation='constant'",
         )
+    if estimator.degree == 0:
+        raise CannotLower("SplineTransformer of degree 0 has no value beyond its ends", "use KBinsDiscretizer")
     parts = []
     for column, spline in enumerate(estimator.bsplines_):
         knots, degree = np.asarray(spline.t, dtype=np.float64), int(spline.k)

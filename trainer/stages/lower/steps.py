@@ -92,20 +92,20 @@ def add_interpolated(b: Builder, source: int, knots: Sequence[tuple[Floats, Floa
     before it is weighted, so no piece cancels another.
     """
     columns, starts, factors, weights = [], [], [], []
-    jump_columns, places, jumps = [], [], []
+    jump_columns, places, reached, passed = [], [], [], []
     for index, (x, y) in enumerate(knots):
-        for piece in range(len(x) - 1):
-            rise = y[piece + 1] - y[piece]
-            if rise == 0:
-                continue
-            if np.float32(x[piece]) == np.float32(x[piece + 1]):
+        for piece in np.flatnonzero(np.diff(y)):
+            first, second, rise = float(x[piece]), float(x[piece + 1]), float(y[piece + 1] - y[piece])
+            if np.float32(first) == np.float32(second):
+                place, share = _jump(first, second)
                 jump_columns.append(index)
-                places.append(x[piece])
-                jumps.append(rise)
+                places.append(place)
+                reached.append(rise * share)
+                passed.append(rise * (1 - share))
             else:
                 columns.append(index)
-                starts.append(x[piece])
-                factors.append(1 / (x[piece + 1] - x[piece]))
+                starts.append(first)
+                factors.append(1 / (second - first))
                 weights.append(rise)
     base = np.array([y[0] for _, y in knots])
     parts, matrices = [], []
@@ -115,10 +115,21 @@ def add_interpolated(b: Builder, source: int, knots: Sequence[tuple[Floats, Floa
     if jump_columns:
         picked = b.pick(source, jump_columns)
         parts += [add_at_least(b, picked, places), add_above(b, picked, places)]
-        matrices += [_spread_weights(jump_columns, np.asarray(jumps) / 2, len(knots))] * 2
+        matrices += [_spread_weights(jump_columns, shares, len(knots)) for shares in (reached, passed)]
     if not parts:
         return add_fixed(b, source, base)
     return b.dense(b.join(*parts), np.vstack(matrices), base)
+
+
+def _jump(first: float, second: float) -> tuple[float, float]:
+    """Return where a piece that is no float32 step wide jumps, and the share of the rise that has happened there."""
+    place = float(np.float32(first))
+    if first == second:
+        return first, 0.5
+    if first <= place <= second:
+        return place, (place - first) / (second - first)
+    # No float32 number lies in the piece, and none is this place.
+    return second, 1.0
 
 
 def add_fixed(b: Builder, source: int, row: ArrayLike) -> int:

@@ -22,7 +22,7 @@ from trainer.stages.lower.methods import lower_margins
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 KERNEL: Parameters = {
-    "gamma": st.one_of(st.sampled_from(["scale", "auto"]), st.floats(0.01, 1.0)),
+    "gamma": st.one_of(st.sampled_from(["scale", "auto"]), st.floats(0.1, 1.0)),
     "degree": st.integers(1, 4),
     "coef0": st.floats(0.0, 1.0),
 }
