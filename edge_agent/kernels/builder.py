@@ -57,6 +57,10 @@ class Builder:
         """Return the columns of a value."""
         return self._widths[value]
 
+    def node(self, value: int) -> Node | None:
+        """Return the node that gives a value; nothing for the input."""
+        return self._nodes[value - 1] if value else None
+
     def add(self, node: Node) -> int:
         """Add a node that is already made."""
         self._widths.append(measure(node, self._widths))

@@ -17,7 +17,7 @@ from trainer.stages.lower.steps import add_interpolated
 # What scikit-learn adds to a probability before it takes the logarithm.
 _LOG_GUARD = 1e-12
 # A step of float32 that changes a calibrated probability by more is a jump that float32 cannot place.
-_STEEPEST = 1e-3
+_STEEPEST = 1e-4
 # Beyond it the logistic function of float64 is 0.
 _LOWEST = -745.0
 

@@ -37,7 +37,7 @@ def lower_margin(estimator: Any, b: Builder, source: int) -> int:
         for column, predictor in enumerate(stage)
     ]
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001 - as above
-    return add_forest(b, columns.add_to(b, source), join_forests(trees), base)
+    return add_forest(b, columns.add_to(b, source), join_forests(trees), base, rounded=False)
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:

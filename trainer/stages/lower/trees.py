@@ -14,6 +14,7 @@ import numpy as np
 from edge_agent.kernels.builder import Builder
 from trainer.core.arrays import Floats, Indices
 from trainer.errors import CannotLower
+from trainer.stages.lower.folding import Splits, fold
 from trainer.stages.lower.registry import Lowering
 
 LEAF = -1
@@ -88,13 +89,20 @@ def join_forests(forests: Sequence[Forest]) -> Forest:
     )
 
 
-def add_forest(builder: Builder, source: int, forest: Forest, base: Floats | None = None) -> int:
-    """Add the sum over all trees, plus `base` (columns,), to the graph and return its value."""
-    return builder.trees(
-        source,
+def add_forest(b: Builder, source: int, forest: Forest, base: Floats | None = None, *, rounded: bool = True) -> int:
+    """Add the sum over all trees, plus `base` (columns,), to the graph and return its value.
+
+    `rounded` says that the trees were fitted to round what they take to float32: those of `sklearn.tree`.
+    """
+    inner = forest.left != LEAF
+    splits = fold(b, Splits(source, forest.feature[inner], forest.threshold[inner]), rounded=rounded)
+    feature, threshold = np.zeros_like(forest.feature), np.zeros_like(forest.threshold)
+    feature[inner], threshold[inner] = splits.feature, splits.threshold
+    return b.trees(
+        splits.source,
         roots=forest.roots,
-        feature=forest.feature,
-        threshold=forest.threshold,
+        feature=feature,
+        threshold=threshold,
         left=forest.left,
         right=forest.right,
         missing_left=forest.missing_left,
@@ -119,14 +127,14 @@ def targets(values: Floats) -> Floats:
     return values[:, :, 0]
 
 
-def lower_classifier(estimator: Any, builder: Builder, source: int) -> int:
+def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
     """DecisionTreeClassifier, ExtraTreeClassifier: shares of the classes in the leaf (`tree_`)."""
-    return add_forest(builder, source, read_tree(estimator.tree_, class_shares))
+    return add_forest(b, source, read_tree(estimator.tree_, class_shares))
 
 
-def lower_regressor(estimator: Any, builder: Builder, source: int) -> int:
+def lower_regressor(estimator: Any, b: Builder, source: int) -> int:
     """DecisionTreeRegressor, ExtraTreeRegressor: the values of the leaf, one column a target (`tree_`)."""
-    return add_forest(builder, source, read_tree(estimator.tree_, targets))
+    return add_forest(b, source, read_tree(estimator.tree_, targets))
 
 
 LOWERINGS: Mapping[str, Lowering] = {
