@@ -16,13 +16,15 @@ from trainer.stages.lower.registry import Lowering
 from trainer.stages.lower.steps import add_at_least, add_equals, add_known, group_matrix
 
 
-def _groups(estimator: Any, index: int) -> tuple[Any, int]:
-    """Return for feature `index` the group of each category (rare ones share the last), and the number of groups."""
+def _groups(estimator: Any, index: int) -> tuple[Any, int, bool]:
+    """Return the group of each category of feature `index`, their number, and whether the last is of rare ones."""
     count = len(estimator.categories_[index])
     mapping = None
     if getattr(estimator, "_infrequent_enabled", False):
         mapping = estimator._default_to_infrequent_mappings[index]  # noqa: SLF001 - kept nowhere else
-    return (np.arange(count), count) if mapping is None else (np.asarray(mapping), int(np.max(mapping)) + 1)
+    if mapping is None:
+        return np.arange(count), count, False
+    return np.asarray(mapping), int(np.max(mapping)) + 1, True
 
 
 def lower_one_hot(estimator: Any, b: Builder, source: int) -> int:
@@ -32,10 +34,10 @@ def lower_one_hot(estimator: Any, b: Builder, source: int) -> int:
     rare_unknown = estimator.handle_unknown in ("infrequent_if_exist", "warn")
     blocks, bias = [], []
     for index, size in enumerate(sizes):
-        groups, count = _groups(estimator, index)
+        groups, count, rare = _groups(estimator, index)
         block, start = np.zeros((size, count)), np.zeros(count)
         block[np.arange(size), groups] = 1
-        if rare_unknown and count < size:
+        if rare_unknown and rare:
             # What is known takes 1 off again, so that the last group has 1 for what is not.
             start[-1] = 1
             block[:, -1] -= 1

@@ -8,7 +8,7 @@ import numpy as np
 from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function, Operation
 from trainer.errors import CannotLower
-from trainer.stages.lower.kernels import add_kernel_sums, kernel_of
+from trainer.stages.lower.kernels import add_kernel_sums, add_normalized, kernel_of
 from trainer.stages.lower.monomials import Monomial, add_monomials
 from trainer.stages.lower.registry import Lowering
 from trainer.stages.lower.steps import add_at_least, add_clipped, add_fixed
@@ -33,6 +33,34 @@ def lower_skewed(estimator: Any, b: Builder, source: int) -> int:
     logs = b.apply(b.scale(source, -estimator.skewedness, 1.0), Function.LOG)
     angles = b.dense(logs, estimator.random_weights_, estimator.random_offset_)
     return b.scale(b.apply(angles, Function.COS), 0.0, np.sqrt(2.0 / estimator.n_components))
+
+
+def lower_chi_squared(estimator: Any, b: Builder, source: int) -> int:
+    """AdditiveChi2Sampler: samples of the kernel's Fourier transform (Vedaldi and Zisserman, PAMI 34, 2012).
+
+    A column of 0 gives zeros; its logarithm is taken of 1 instead.
+    """
+    interval = estimator.sample_interval or {1: 0.8, 2: 0.5, 3: 0.4}[estimator.sample_steps]
+    zero = b.combine(source, Operation.EQ, b.constant(0.0))
+    logs = b.apply(b.combine(source, Operation.ADD, zero), Function.LOG)
+    root = b.apply(source, Function.SQRT)
+    parts = [b.scale(root, 0.0, np.sqrt(interval))]
+    for step in range(1, estimator.sample_steps):
+        angle = b.scale(logs, 0.0, step * interval)
+        size = b.scale(root, 0.0, np.sqrt(2 * interval / np.cosh(np.pi * step * interval)))
+        parts += [b.combine(size, Operation.MUL, b.apply(angle, wave)) for wave in (Function.COS, Function.SIN)]
+    return b.join(*parts)
+
+
+def lower_frequencies(estimator: Any, b: Builder, source: int) -> int:
+    """TfidfTransformer over counts: their logarithm where `sublinear_tf`, by `idf_`, each row by its `norm`."""
+    if estimator.sublinear_tf:
+        zero = b.combine(source, Operation.EQ, b.constant(0.0))
+        logs = b.apply(b.combine(source, Operation.ADD, zero), Function.LOG)
+        source = b.combine(b.scale(logs, -1.0, 1.0), Operation.SUB, zero)
+    if estimator.use_idf:
+        source = b.scale(source, 0.0, estimator.idf_)
+    return source if estimator.norm is None else add_normalized(b, source, estimator.norm)
 
 
 def lower_nystroem(estimator: Any, b: Builder, source: int) -> int:
@@ -101,4 +129,6 @@ LOWERINGS: Mapping[str, Lowering] = {
     "sklearn.kernel_approximation.RBFSampler": lower_fourier,
     "sklearn.kernel_approximation.SkewedChi2Sampler": lower_skewed,
     "sklearn.kernel_approximation.Nystroem": lower_nystroem,
+    "sklearn.kernel_approximation.AdditiveChi2Sampler": lower_chi_squared,
+    "sklearn.feature_extraction.text.TfidfTransformer": lower_frequencies,
 }

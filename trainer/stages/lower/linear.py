@@ -11,8 +11,10 @@ from trainer.core.arrays import Floats
 from trainer.stages.lower.registry import Lowering, lower_part
 from trainer.stages.lower.steps import add_above, add_clipped
 
-# The float64 logistic function underflows to 0 below this margin: log(2 ** -1075).
-_UNDERFLOW = -745.1332
+# Below this margin exp(-z) is infinite in float64, so that scikit-learn's logistic function is 0: -log(2 ** 1024).
+_UNDERFLOW = -709.782712893384
+# A logarithm so far below all others that its share is 0.
+_NONE = 1000.0
 
 
 def coefficients(estimator: Any) -> tuple[Floats, Floats]:
@@ -30,7 +32,7 @@ def lower_both_sides(weights: Floats, bias: Floats, b: Builder, source: int) -> 
 
 
 def add_logistic_shares(b: Builder, margins: int) -> int:
-    """Add the logistic functions of one margin a class as shares of their sum; alike where all are 0 in float64.
+    """Add the logistic functions of one margin a class as shares of their sum; alike where all of them are 0.
 
     They are taken as the softmax of their logarithms, `min(z, 0) - log(1 + exp(-|z|))`: float32 holds no logistic
     function of -100, and ONNX Runtime's ends at -18.
@@ -38,8 +40,9 @@ def add_logistic_shares(b: Builder, margins: int) -> int:
     fading = b.apply(b.apply(b.apply(margins, Function.ABS), Function.NEGATE), Function.EXP)
     rest = b.apply(b.scale(fading, -1.0, 1.0), Function.LOG)
     logs = b.combine(b.combine(margins, Operation.MIN, b.constant(0.0)), Operation.SUB, rest)
-    told = add_above(b, b.reduce(margins, Reduction.MAX), [_UNDERFLOW])
-    return b.apply(b.combine(logs, Operation.MUL, told), Function.SOFTMAX)
+    told = add_above(b, margins, np.full(b.width(margins), _UNDERFLOW))
+    known = b.combine(b.combine(logs, Operation.MUL, told), Operation.ADD, b.scale(told, 1.0, _NONE))
+    return b.apply(known, Function.SOFTMAX)
 
 
 def lower_values(estimator: Any, b: Builder, source: int) -> int:

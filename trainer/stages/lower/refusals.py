@@ -17,8 +17,11 @@ _TEXT = ("its input is text, which no device's model takes", "make numbers of it
 _TARGETS = ("it works on targets, not on rows", "leave it out of the pipeline")
 _GRAPH = ("it gives a sparse graph over its training rows", "use KNeighborsClassifier or KNeighborsRegressor")
 _RADIUS = ("rows without a neighbour inside of the radius have no answer", "use the k nearest neighbours")
-_SPLITS = ("it only fits a covariance", "use EllipticEnvelope")
+_LABELS = ("it gives several labels a row", "fit one classifier a label")
+_COVARIANCE = ("it only fits a covariance", "use EllipticEnvelope")
 
+# Not even another converter helps: no model of the fleet takes such input, or gives such an answer.
+HOPELESS = (_OWN_ROWS, _OWN_MAP, _TEXT, _TARGETS, _GRAPH, _COVARIANCE, _LABELS)
 REFUSALS: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
@@ -91,7 +94,15 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
             "sklearn.covariance.OAS",
             "sklearn.covariance.ShrunkCovariance",
         ),
-        _SPLITS,
+        _COVARIANCE,
+    ),
+    **dict.fromkeys(
+        ("sklearn.multioutput.ClassifierChain", "sklearn.multioutput.MultiOutputClassifier"),
+        _LABELS,
+    ),
+    "sklearn.multiclass.OutputCodeClassifier": (
+        "it has labels only, no scores",
+        "use OneVsRestClassifier or OneVsOneClassifier",
     ),
     "sklearn.gaussian_process.GaussianProcessClassifier": (
         "its probabilities are integrals over a latent function",

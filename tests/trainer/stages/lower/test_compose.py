@@ -11,6 +11,7 @@ from sklearn import preprocessing as prep
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -128,6 +129,20 @@ def test_approximate_kernels(seed: int, count: int, gamma: float) -> None:
     for kernel in ("rbf", "poly", "sigmoid", "laplacian", "cosine"):
         step = approximate.Nystroem(kernel, gamma=gamma, n_components=3, random_state=seed)
         check_fit(step, x, None, wide=True)
+
+
+@FEW
+@given(seed=SEEDS, steps=st.integers(1, 3), interval=st.sampled_from([None, 0.3]))
+def test_additive_chi_squared(seed: int, steps: int, interval: float | None) -> None:
+    x, _ = even_rows(seed)
+    check_fit(approximate.AdditiveChi2Sampler(sample_steps=steps, sample_interval=interval), np.maximum(x, 0), None)
+
+
+@FEW
+@given(seed=SEEDS, norm=st.sampled_from(["l1", "l2", None]), inverse=st.booleans(), sublinear=st.booleans())
+def test_frequencies(seed: int, norm: Any, inverse: bool, sublinear: bool) -> None:
+    x, _ = counts(seed)
+    check_fit(TfidfTransformer(norm=norm, use_idf=inverse, sublinear_tf=sublinear), x, None)
 
 
 @FEW
