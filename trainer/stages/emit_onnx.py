@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from edge_agent.kernels.graph import Graph, sources
 from edge_agent.kernels.primitives import (
@@ -33,11 +34,14 @@ from edge_agent.kernels.primitives import (
 )
 from edge_agent.kernels.rounding import to_singles
 from edge_agent.kernels.tree_layout import lay_out
+from trainer.core.arrays import share_rows
 from trainer.stages.onnx_graph import INPUT_NAME
 from trainer.stages.onnx_writer import OnnxWriter
 
 # Differences (points times columns) that one row may take at once: a thousand rows then take 64 MiB.
 DIFFERENCES = 1 << 14
+# As many rows have numbers of one byte.
+SHARED_ROWS = 1 << 8
 
 
 def emit(graph: Graph) -> bytes:
@@ -176,7 +180,7 @@ def _distance(w: OnnxWriter, node: Distance, x: str) -> str:
 
 def _vote(w: OnnxWriter, node: Vote, distances: str) -> str:
     near, nearest = w.op_of_two("TopK", distances, w.integers(node.k), axis=1, largest=0, sorted=1)
-    words = w.op("Gather", w.floats(node.values), nearest, axis=0)
+    words = _words(w, node, nearest)
     if node.weighting is Weighting.UNIFORM:
         return w.op("ReduceMean", words, w.integers(1), keepdims=0)
     touches = w.op("Equal", near, w.floats(0.0))
@@ -186,6 +190,15 @@ def _vote(w: OnnxWriter, node: Vote, distances: str) -> str:
     weights = w.op("Where", any_touches, touching, inverse)
     shares = w.op("Div", weights, w.op("ReduceSum", weights, w.integers(1)))
     return w.op("ReduceSum", w.op("Mul", w.op("Unsqueeze", shares, w.integers(2)), words), w.integers(1), keepdims=0)
+
+
+def _words(w: OnnxWriter, node: Vote, nearest: str) -> str:
+    """Add the rows of `values` of the nearest; where many are alike, by the number of the row: a byte each."""
+    table, places = share_rows(node.values)
+    if len(table) > SHARED_ROWS or len(table) > len(places) // 2:
+        return w.op("Gather", w.floats(node.values), nearest, axis=0)
+    place = w.op("Gather", w.constant(places.astype(np.uint8)), nearest, axis=0)
+    return w.op("Gather", w.floats(table), w.op("Cast", place, to=TensorProto.INT32), axis=0)
 
 
 def _fill(w: OnnxWriter, node: Fill, x: str) -> str:
@@ -201,7 +214,12 @@ def _lookup(w: OnnxWriter, node: Lookup, index: str) -> str:
     # Not by Max, which lets NaN through.
     positive = w.op("Where", w.op("Greater", index, zero), index, zero)
     inside = w.op("Min", positive, w.floats(len(node.table) - 1))
-    return w.op("Gather", w.floats(node.table), w.op("Squeeze", w.op("Cast", inside, to=7), w.integers(1)), axis=0)
+    return w.op(
+        "Gather",
+        w.floats(node.table),
+        w.op("Squeeze", w.op("Cast", inside, to=TensorProto.INT64), w.integers(1)),
+        axis=0,
+    )
 
 
 FUNCTIONS = {

@@ -31,6 +31,7 @@ from edge_agent.kernels.primitives import (
     Vote,
     Weighting,
 )
+from trainer.core.arrays import share_rows
 from trainer.stages.emit_tflite_trees import emit_trees
 from trainer.stages.emit_tflite_writer import BOOL, FLOAT, INT, OPS, TfliteWriter
 
@@ -155,7 +156,12 @@ def _vote(w: TfliteWriter, node: Vote, distances: int) -> int:
     turned = w.op(OPS.NEG, [distances], (rows, w.width(distances)), schema.NegOptionsT())
     options, results = schema.TopKV2OptionsT(), [(shape, FLOAT), (shape, INT)]
     near, nearest = w.op_of(OPS.TOPK_V2, [turned, w.integers(node.k)], results, options)
-    words = w.gather(w.floats(node.values), nearest, (*shape, columns))
+    table, places = share_rows(node.values)
+    if len(table) <= len(places) // 2:
+        # Many are alike, as the classes' rows are: the numbers of the rows are smaller than the rows.
+        words = w.gather(w.floats(table), w.gather(w.integers(places), nearest, shape, kind=INT), (*shape, columns))
+    else:
+        words = w.gather(w.floats(node.values), nearest, (*shape, columns))
     if node.weighting is Weighting.UNIFORM:
         return w.fold(OPS.MEAN, words, (rows, columns))
     zero, one = w.floats([[0.0]]), w.floats([[1.0]])

@@ -168,6 +168,17 @@ def test_ties_and_touching_neighbours(weighting: Weighting) -> None:
     np.testing.assert_allclose(scores, [*halves, last])
 
 
+@pytest.mark.parametrize("weighting", Weighting)
+def test_neighbours_of_a_few_classes(weighting: Weighting) -> None:
+    classes = np.eye(3)[np.random.default_rng(0).integers(3, size=40)]
+    b = Builder(3)
+    distances = b.distance(0, grid_rows(3, 40, 1), Metric.MANHATTAN)
+    graph = b.build(b.vote(distances, 5, classes, weighting))
+    scores = agree(graph, grid_rows(3, 60, 2))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, 1e-6)
+    assert len(np.unique(scores.argmax(axis=1))) == 3
+
+
 def test_eight_bits_mean_the_same_everywhere() -> None:
     b = Builder(40)
     weights = np.random.default_rng(0).normal(size=(40, 8)) / 6
