@@ -17,6 +17,7 @@ from trainer.stages.lower.refusals import HOPELESS, REFUSALS  # noqa: E402 - as 
 
 PLACE = ROOT / "docs" / "reference" / "estimators.md"
 METHODS = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
+EXPERIMENTS = ("sklearn.model_selection._search_successive_halving", "sklearn.impute._iterative")
 OWN, OTHER, REFUSED = "own", "skl2onnx", "refused"
 HEAD = """# Estimators
 
@@ -32,8 +33,8 @@ Whatever the way, a variant is shipped only if it answers as the estimator does 
 
 
 def classes() -> dict[str, Any]:
-    """Every estimator by its name."""
-    return dict(all_estimators())
+    """Every estimator by its name, but those that are there only where somebody has enabled an experiment."""
+    return {name: kind for name, kind in all_estimators() if kind.__module__ not in EXPERIMENTS}
 
 
 def lowerings() -> dict[Any, dict[registry.Table, registry.Lowering]]:
@@ -50,7 +51,7 @@ def lowerings() -> dict[Any, dict[registry.Table, registry.Lowering]]:
 def summary(lowering: registry.Lowering) -> str:
     """The first sentence of a lowering's docstring, without the names in front of it."""
     first = " ".join((lowering.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
-    return first.partition(": ")[2] or first
+    return first.partition(": ")[2] or first or "what the estimator inside of it computes"
 
 
 def rows() -> list[tuple[str, str, str]]:
@@ -80,7 +81,8 @@ def document() -> str:
     found = rows()
     infer = {name for name, kind in classes().items() if any(hasattr(kind, method) for method in METHODS)}
     counts = {
-        way: sum(1 for name, taken, _ in found if taken == way and name in infer) for way in (OWN, OTHER, REFUSED)
+        way: sum(1 for name, taken, _ in found if taken == way and name in infer) for way in (EXPERIMENTS = ("sklearn.model_selection._search_successive_halving", "sklearn.impute._iterative")
+OWN, OTHER, REFUSED)
     }
     total = (
         f"Of the {len(infer)} estimators that infer anything: {counts[OWN]} by their own lowering, {counts[OTHER]} by "
