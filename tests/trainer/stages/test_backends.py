@@ -93,6 +93,23 @@ def test_rows_on_thresholds_and_beside_them_go_the_same_way(seed: int, missing: 
     np.testing.assert_allclose(agree(graph, x), walk_slowly(trees, x), 1e-6)
 
 
+def test_the_base_is_added_where_a_leaf_says_nothing_of_a_target() -> None:
+    b = Builder(1)
+    graph = b.build(
+        b.trees(
+            0,
+            roots=[0],
+            feature=[0, -2, -2],
+            threshold=[0.5, 0, 0],
+            left=[1, -1, -1],
+            right=[2, -1, -1],
+            values=[[0, 0, 0], [1, 0, 0], [0, 0, 2]],
+            base=[10, 20, 30],
+        )
+    )
+    assert agree(graph, np.float32([[0], [1]])).tolist() == [[11, 20, 30], [10, 20, 32]]
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_nan_goes_where_each_node_says(seed: int) -> None:
