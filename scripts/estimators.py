@@ -81,8 +81,7 @@ def document() -> str:
     found = rows()
     infer = {name for name, kind in classes().items() if any(hasattr(kind, method) for method in METHODS)}
     counts = {
-        way: sum(1 for name, taken, _ in found if taken == way and name in infer) for way in (EXPERIMENTS = ("sklearn.model_selection._search_successive_halving", "sklearn.impute._iterative")
-OWN, OTHER, REFUSED)
+        way: sum(1 for name, taken, _ in found if taken == way and name in infer) for way in (OWN, OTHER, REFUSED)
     }
     total = (
         f"Of the {len(infer)} estimators that infer anything: {counts[OWN]} by their own lowering, {counts[OTHER]} by "
