@@ -24,12 +24,14 @@ def make_walk(trees: Trees) -> Callable[[Singles], Singles]:
     def walk(x: Singles) -> Any:
         rows, columns = x.shape
         flat, begins = x.reshape(-1), (np.arange(rows, dtype=np.intp) * columns)[:, None]
+        # Rows without a gap, which most are, need not ask at every node.
+        gaps = missing_right if missing_right is not None and np.isnan(x).any() else None
         at = np.broadcast_to(roots, (rows, layout.trees))
         for _ in range(layout.depth):
             asked = flat.take(feature.take(at) + begins)
             right = asked > threshold.take(at)
-            if missing_right is not None:
-                right |= np.isnan(asked) & missing_right.take(at)
+            if gaps is not None:
+                right |= np.isnan(asked) & gaps.take(at)
             at = child.take(at) + right
         total = table.take(leaf.take(at), axis=0).sum(axis=1, dtype=np.float64) + base
         return total.astype(np.float32)
