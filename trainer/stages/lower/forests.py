@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from edge_agent.kernels.builder import Builder
-from edge_agent.kernels.primitives import Function
+from edge_agent.kernels.primitives import Function, Operation
 from trainer.core.arrays import Floats
 from trainer.stages.lower.registry import Lowering
 from trainer.stages.lower.trees import LeafRule, add_forest, class_shares, join_forests, read_tree, targets
@@ -54,6 +54,24 @@ def _leaf_depths(tree: Any) -> Floats:
     return depths
 
 
+def lower_embedding(estimator: Any, b: Builder, source: int) -> int:
+    """RandomTreesEmbedding: one column a leaf, 1 where a tree ends there (`estimators_`, `one_hot_encoder_`).
+
+    Each tree says the number of its leaf in a column of its own, which is then compared with all of its leaves.
+    """
+    forests, columns, leaves = [], [], []
+    for column, (tree, ends) in enumerate(
+        zip(estimator.estimators_, estimator.one_hot_encoder_.categories_, strict=True)
+    ):
+        numbers = np.zeros((tree.tree_.node_count, len(estimator.estimators_)))
+        numbers[:, column] = np.arange(tree.tree_.node_count)
+        forests.append(read_tree(tree.tree_, lambda _, numbers=numbers: numbers))  # type: ignore[misc]
+        columns.extend([column] * len(ends))
+        leaves.extend(ends)
+    ended = add_forest(b, source, join_forests(forests))
+    return b.combine(b.pick(ended, columns), Operation.EQ, b.constant(np.asarray(leaves, dtype=np.float64)))
+
+
 def path_length(rows: "np.ndarray[Any, np.dtype[Any]]") -> Floats:
     """Return the mean length of an unsuccessful search in a binary search tree of so many rows."""
     count = np.maximum(np.asarray(rows, dtype=np.float64), 2.0)
@@ -68,4 +86,5 @@ LOWERINGS: Mapping[str, Lowering] = {
     "sklearn.ensemble.RandomForestRegressor": lower_regressor,
     "sklearn.ensemble.ExtraTreesRegressor": lower_regressor,
     "sklearn.ensemble.IsolationForest": lower_isolation,
+    "sklearn.ensemble.RandomTreesEmbedding": lower_embedding,
 }

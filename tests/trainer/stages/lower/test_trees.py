@@ -13,7 +13,10 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
+    RandomTreesEmbedding,
 )
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from edge_agent.kernels.primitives import Trees
@@ -147,6 +150,15 @@ def test_isolation_forests_know_missing_values_and_single_rows() -> None:
     holes = with_missing(x, 0.2)
     check_lowered(IsolationForest(n_estimators=8, random_state=0).fit(holes), holes)
     check_lowered(IsolationForest(n_estimators=8, max_samples=1, random_state=0).fit(x), holes)
+
+
+@FEW
+@given(seed=st.integers(0, 99), depth=st.integers(1, 5))
+def test_embeddings_in_leaves(seed: int, depth: int) -> None:
+    x, y = rows(seed)
+    model = RandomTreesEmbedding(n_estimators=4, max_depth=depth, random_state=seed).fit(x)
+    check_hard(model, x)
+    check_lowered(make_pipeline(model, LogisticRegression()).fit(x, y), x)
 
 
 def test_an_isolation_forest_is_lowered_in_no_time() -> None:
