@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import feature_selection as selection
 from sklearn import preprocessing as prep
@@ -77,7 +77,7 @@ def test_quantiles_to_the_normal_distribution_are_refused() -> None:
         lower(prep.QuantileTransformer(n_quantiles=9, output_distribution="normal").fit(x), 4)
 
 
-@FEW
+@settings(FEW, max_examples=20)
 @given(
     seed=SEEDS,
     drop=st.sampled_from([None, "first", "if_binary"]),
