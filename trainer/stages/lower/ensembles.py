@@ -137,15 +137,22 @@ def lower_adaboost_regressor(estimator: Any, b: Builder, source: int) -> int:
     It is the least prediction at or under which half of the weight lies.
     """
     weights = np.asarray(estimator.estimator_weights_, dtype=np.float64)[: len(estimator.estimators_)]
-    said = b.join(*(lower_part(member, b, source) for member in estimator.estimators_))
+    said = _add_all_said(estimator.estimators_, b, source)
     shares = (weights / weights.sum())[:, None]
-    reached = []
-    for index in range(len(weights)):
-        under = b.combine(said, Operation.LE, b.pick(said, [index]))
-        reached.append(b.combine(b.dense(under, shares), Operation.LT, b.constant(0.5)))
+    under = [b.combine(said, Operation.LE, b.pick(said, [index])) for index in range(len(weights))]
+    reached = b.combine(b.join(*(b.dense(value, shares) for value in under)), Operation.LT, b.constant(0.5))
     # Where the half is not reached, the prediction is lifted out of the way of the minimum.
-    lifted = b.combine(said, Operation.ADD, b.scale(b.join(*reached), 0.0, _BEYOND))
+    lifted = b.combine(said, Operation.ADD, b.scale(reached, 0.0, _BEYOND))
     return b.reduce(lifted, Reduction.MIN)
+
+
+def _add_all_said(members: Sequence[Any], b: Builder, source: int) -> int:
+    """Add a column a member with what it predicts."""
+    if not are_trees(members):
+        return b.join(*(lower_part(member, b, source) for member in members))
+    own = np.eye(len(members))
+    forests = [read_tree(member.tree_, _spread(targets, own[[index]])) for index, member in enumerate(members)]
+    return add_forest(b, source, join_forests(forests))
 
 
 def lower_voting_classifier(estimator: Any, b: Builder, source: int) -> int:
