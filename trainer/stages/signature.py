@@ -56,9 +56,11 @@ def read_signature(estimator: Any) -> Signature:
         output = OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, count, _numbers(count), LabelType.INTEGER)
         task, function = Task.CLUSTERING, estimator.predict_proba
     elif is_regressor(estimator):
+        if not hasattr(estimator, "n_features_in_"):
+            name = type(estimator).__name__
+            raise RejectedError(f"{name} does not say how many columns it takes", "put it behind a step in a Pipeline")
+        task, output = Task.REGRESSION, OutputSpec(OUTPUT_NAME, ScoreKind.VALUE, _width(estimator, "predict"))
         function = estimator.predict
-        columns = as_matrix(estimator.predict(np.zeros((1, estimator.n_features_in_)))).shape[1]
-        task, output = Task.REGRESSION, OutputSpec(OUTPUT_NAME, ScoreKind.VALUE, columns)
     else:
         raise RejectedError(f"{type(estimator).__name__} is no classifier, regressor, clusterer or outlier detector")
     trees = type(final_step(estimator)).__module__.startswith(("sklearn.tree", "sklearn.ensemble"))
@@ -70,6 +72,13 @@ def _method(estimator: Any, name: str) -> Any:
     if function is None:
         raise RejectedError(f"{type(final_step(estimator)).__name__} has no {name}(), which gives its scores")
     return function
+
+
+def _width(estimator: Any, name: str) -> int:
+    """Return how many columns a method gives. The last step is asked alone: one before it may refuse a row of zeros."""
+    final = final_step(estimator)
+    answer = getattr(final, name)(np.zeros((1, getattr(final, "n_features_in_", 1))))
+    return int(as_matrix(answer).shape[1])
 
 
 def _numbers(count: int) -> tuple[str, ...]:
@@ -88,7 +97,7 @@ def _clusterer(estimator: Any) -> tuple[OutputSpec, Any]:
         )
     if hasattr(estimator, "transform"):
         function, count = estimator.transform, int(final.n_clusters or len(final.subcluster_labels_))
-        if as_matrix(function(np.zeros((1, estimator.n_features_in_)))).shape[1] != count:
+        if _width(estimator, "transform") != count:
             raise RejectedError(
                 f"a cluster of {name} has several centres, so that no distance is its own", "use KMeans"
             )
@@ -116,7 +125,7 @@ def _classifier(estimator: Any) -> tuple[OutputSpec, Any]:
         output = OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, len(labels), labels, kind, threshold)
         return output, estimator.predict_proba
     function = _method(estimator, "decision_function")
-    columns = as_matrix(function(np.zeros((1, estimator.n_features_in_)))).shape[1]
+    columns = _width(estimator, "decision_function")
     if columns not in (1, len(labels)):
         raise RejectedError(f"{columns} margins for {len(labels)} classes (one against one) are not supported")
     if columns == 1 and threshold is None:

@@ -54,6 +54,12 @@ def test_box_cox(seed: int, standardize: bool) -> None:
     check_fit(prep.PowerTransformer("box-cox", standardize=standardize), np.exp(x / 2), None)
 
 
+@pytest.mark.parametrize("step", [prep.PowerTransformer("box-cox"), prep.FunctionTransformer(np.log)])
+def test_a_model_behind_a_step_that_refuses_zeros(step: Any) -> None:
+    x, y = even_rows(0)
+    check_fit(make_pipeline(step, Ridge()), np.exp(x / 2), y + x[:, 0])
+
+
 @pytest.mark.parametrize("power", [0.0, 1e-3, 1.0, 2.0, 2 - 1e-3, -1.5, 4.0])
 def test_powers_near_a_logarithm_keep_their_digits(power: float) -> None:
     x, _ = even_rows(0)
