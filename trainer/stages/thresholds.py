@@ -32,14 +32,22 @@ def decision_threshold(estimator: Any) -> float | None:
             f"{name} decides by {final.response_method}, but the scores are probabilities",
             "fit it with response_method='predict_proba'",
         )
-    # The library keeps the label of a threshold that it found in its scorer only.
-    positive = final.pos_label if hasattr(final, "pos_label") else final._curve_scorer._get_pos_label()  # noqa: SLF001
-    if positive is not None and np.asarray(final.classes_)[0] == positive:
-        raise RejectedError(f"{name} has its threshold on the first class, {positive!r}", "choose the second for it")
+    if _positive_label(final) == np.asarray(final.classes_)[0]:
+        raise RejectedError(
+            f"{name} has its threshold on the first class, {final.classes_[0]!r}", "choose the second for it"
+        )
     chosen = getattr(final, _OWN_THRESHOLD[name])
     if isinstance(chosen, str):
         return 0.5 if by_shares else 0.0
     return float(chosen)
+
+
+def _positive_label(final: Any) -> Any:
+    """Return the label on whose scores the threshold is; nothing for the second one."""
+    if hasattr(final, "pos_label"):
+        return final.pos_label
+    scorer = final._curve_scorer  # noqa: SLF001 - a threshold that was found has its label nowhere else
+    return scorer._get_pos_label()  # noqa: SLF001 - as above
 
 
 def _innermost(estimator: Any) -> Any:

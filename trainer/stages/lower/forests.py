@@ -9,7 +9,7 @@ from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function, Operation
 from trainer.core.arrays import Floats
 from trainer.stages.lower.registry import Lowering
-from trainer.stages.lower.trees import LeafRule, add_forest, class_shares, join_forests, read_tree, targets
+from trainer.stages.lower.trees import LeafRule, add_forest, class_shares, instead, join_forests, read_tree, targets
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
@@ -37,8 +37,7 @@ def lower_isolation(estimator: Any, b: Builder, source: int) -> int:
     expected = len(estimator.estimators_) * float(path_length(np.array([estimator.max_samples_]))[0])
     parts = []
     for tree, columns in zip(estimator.estimators_, estimator.estimators_features_, strict=True):
-        depths = _leaf_depths(tree.tree_)
-        parts.append(read_tree(tree.tree_, lambda _, depths=depths: depths).on_columns(columns))  # type: ignore[misc]
+        parts.append(read_tree(tree.tree_, instead(_leaf_depths(tree.tree_))).on_columns(columns))
     # Trees of one row isolate nothing: every depth is 0, and scikit-learn takes 1 for the ratio.
     factor, start = (-np.log(2.0) / expected, 0.0) if expected else (0.0, -np.log(2.0))
     exponent = add_forest(b, source, join_forests(parts).weighted(factor), np.array([start]))
@@ -65,7 +64,7 @@ def lower_embedding(estimator: Any, b: Builder, source: int) -> int:
     ):
         numbers = np.zeros((tree.tree_.node_count, len(estimator.estimators_)))
         numbers[:, column] = np.arange(tree.tree_.node_count)
-        forests.append(read_tree(tree.tree_, lambda _, numbers=numbers: numbers))  # type: ignore[misc]
+        forests.append(read_tree(tree.tree_, instead(numbers)))
         columns.extend([column] * len(ends))
         leaves.extend(ends)
     ended = add_forest(b, source, join_forests(forests))
