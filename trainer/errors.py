@@ -48,3 +48,12 @@ class ChildError(TrainerError):
 
 class UnbuildableError(Exception):
     """One variant cannot be made; the message is the reason that stands in the version's record."""
+
+
+class CannotLower(UnbuildableError):  # noqa: N818 - it is a verdict on a model, not a fault
+    """A model has no exact lowering; `reason` says why, `what_to_do` what helps."""
+
+    def __init__(self, reason: str, what_to_do: str = "") -> None:
+        super().__init__(f"{reason}: {what_to_do}" if what_to_do else reason)
+        self.reason = reason
+        self.what_to_do = what_to_do

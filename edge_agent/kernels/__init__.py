@@ -1,1 +1,1 @@
-"""The numpy interpreter of lowered graphs, for boards with no runtime and for proof."""
+"""Lowered models: the typed graph, its file, and the interpreter that computes it with numpy alone."""

@@ -116,7 +116,7 @@ class AgentConfig:
     profile: str = ""
     simulated: bool = False
     state_dir: str = "/var/lib/edgeloop"
-    runtimes: tuple[Runtime, ...] = (Runtime.ONNX, Runtime.TFLITE)
+    runtimes: tuple[Runtime, ...] = (Runtime.ONNX, Runtime.TFLITE, Runtime.NUMPY)
     api: ApiConfig = field(default_factory=ApiConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
     fetch: FetchConfig = field(default_factory=FetchConfig)

@@ -13,6 +13,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.contract.manifest import Runtime, ScoreKind, Task
+from edge_agent.kernels.builder import Builder
+from edge_agent.kernels.format import encode
+from edge_agent.kernels.primitives import Function
 from tests.fakes.bundle_files import ROWS, Array, FakeBundle, Recipe, baseline_of, rewrite_manifest, write_bundle
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "logistic",
     "memory_bomb",
     "nan_producing",
+    "numpy_logistic",
     "regression",
     "rewrite_manifest",
     "slow",
@@ -132,6 +136,15 @@ def tflite_logistic(folder: Path, **overrides: Any) -> FakeBundle:
     return write_bundle(
         folder, recipe, "model.tflite", softmax_regression(weights, bias), lambda x: _softmax(x @ weights + bias)
     )
+
+
+def numpy_logistic(folder: Path, **overrides: Any) -> FakeBundle:
+    """Softmax regression as a lowered graph for the numpy interpreter."""
+    recipe = Recipe(**{"variant": "numpy-fp32", "runtime": Runtime.NUMPY, **overrides})
+    weights, bias = _weights(recipe)
+    b = Builder(recipe.features)
+    graph = b.build(b.apply(b.dense(b.input, weights, bias), Function.SOFTMAX))
+    return write_bundle(folder, recipe, "model.graph", encode(graph), lambda x: _softmax(x @ weights + bias))
 
 
 def crashing(folder: Path, **overrides: Any) -> FakeBundle:

@@ -16,7 +16,7 @@ from edge_agent.contract.manifest import Runtime
 from trainer.core.arrays import Column, Floats, Singles, as_singles
 from trainer.core.table import Table
 from trainer.stages.rehearsal import Rehearsal, rehearse
-from trainer.stages.run_model import open_onnx, open_tflite
+from trainer.stages.run_model import OPENERS
 from trainer.stages.source import Source, estimator_source
 
 
@@ -76,6 +76,5 @@ def run_here(data: bytes, runtime: Runtime, x: Singles, folder: Path, **options:
     """Scores of a compiled model, in this process."""
     path = folder / f"model.{runtime}"
     path.write_bytes(data)
-    opener = {Runtime.ONNX: open_onnx, Runtime.TFLITE: open_tflite}[runtime]
-    run, _ = opener(str(path), options)
+    run, _ = OPENERS[runtime](str(path), options)
     return np.asarray(run(x), dtype=np.float64)

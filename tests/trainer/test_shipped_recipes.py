@@ -19,14 +19,15 @@ from trainer.stages.verify import read_record, verify_variant
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
-ALL = {"onnx-fp32", "onnx-int8", "tflite-fp32", "tflite-int8"}
+FULL = {"onnx-fp32", "tflite-fp32", "numpy-fp32"}
+ALL = FULL | {"onnx-int8", "tflite-int8", "numpy-int8"}
 EXPECTED = {
     "digits-mlp": ALL,
-    "digits-forest": {"onnx-fp32"},
-    "breast-cancer": {"onnx-fp32", "tflite-fp32"},
-    "diabetes": {"onnx-fp32", "tflite-fp32"},
-    "digits-kmeans": {"onnx-fp32"},
-    "digits-anomaly": {"onnx-fp32"},
+    "digits-forest": FULL,
+    "breast-cancer": FULL,
+    "diabetes": FULL,
+    "digits-kmeans": FULL,
+    "digits-anomaly": FULL,
     "digits-blind-spot": {"onnx-fp32", "onnx-int8"},
 }
 
@@ -40,7 +41,7 @@ def build(name: str, folder: Path) -> tuple[Path, VersionRecord, dict[str, Manif
         "rows",
         "fit",
         "evaluate",
-        *["variant"] * 4,
+        *["variant"] * len(ALL),
         "pack",
     ]
     answer = json.loads(done.stdout)

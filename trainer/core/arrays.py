@@ -18,6 +18,12 @@ def as_singles(x: Floats) -> Singles:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
+def share_rows(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return the distinct rows of a matrix, sorted, and for each row which of them it is."""
+    table, places = np.unique(matrix, axis=0, return_inverse=True)
+    return table, places.reshape(-1).astype(np.int32)
+
+
 def as_matrix(scores: NDArray[Any]) -> Floats:
     """Return scores as a float64 matrix: one dimension becomes one column."""
     matrix = np.asarray(scores, dtype=np.float64)

@@ -1,165 +1,252 @@
-"""Writes a lowered graph as a TFLite flatbuffer, with the schema alone: no TensorFlow.
+"""Writes a lowered graph as a TFLite flatbuffer, with the schema alone: a table from primitive to operators.
 
-House rules: the lowest operator versions that say what is meant, so that old runtimes on old boards load the file; a
-batch of any size by `shape_signature`; one signature `serving_default` that names input and output. Weights in eight
-bits have one scale a tensor, and activations stay float (the hybrid kernels).
-
-Source: the schema and the operator versions of tensorflow/lite (schema.fbs, tools/versioning/op_version.cc).
+House rules: weights in eight bits have one scale a tensor, and activations stay float (the hybrid kernels). No
+operator joins what another could be given: the result must not depend on the runtime's fusing.
 """
 
-import flatbuffers
+from collections.abc import Callable
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from trainer.core.arrays import Floats
-from trainer.core.graph import Apply, Dense, Function, Graph, Node, Scale
-from trainer.core.quantization import quantize
+from edge_agent.kernels.graph import Graph, sources
+from edge_agent.kernels.primitives import (
+    Apply,
+    Combine,
+    Constant,
+    Dense,
+    Distance,
+    Fill,
+    Function,
+    Join,
+    Lookup,
+    Metric,
+    Missing,
+    Operation,
+    Pick,
+    Reduce,
+    Reduction,
+    Scale,
+    Trees,
+    Vote,
+    Weighting,
+)
+from trainer.core.arrays import share_rows
+from trainer.stages.emit_tflite_trees import emit_trees
+from trainer.stages.emit_tflite_writer import BOOL, FLOAT, INT, OPS, TfliteWriter
 
-INPUT_NAME = "x"
-OUTPUT_NAME = "scores"
-_SCHEMA_VERSION = 3
-_IDENTIFIER = b"TFL3"
-_OPS = schema.BuiltinOperator
-_PLAIN_VERSION = 1
-# Float input with symmetric int8 weights: the first version that knows it.
-_HYBRID_VERSION = 3
-_FUNCTIONS = {Function.LOGISTIC: _OPS.LOGISTIC, Function.TANH: _OPS.TANH, Function.RELU: _OPS.RELU}
-
-
-def emit(graph: Graph, *, int8: bool) -> bytes:
-    """Return the flatbuffer of a graph; with `int8`, matrix weights in eight bits."""
-    writer = _Writer(graph, int8=int8)
-    return writer.write()
-
-
-class _Writer:
-    """Collects tensors, buffers and operators of one subgraph."""
-
-    def __init__(self, graph: Graph, *, int8: bool) -> None:
-        self._graph = graph
-        self._int8 = int8
-        self._tensors: list[schema.TensorT] = []
-        # By the schema's rule, buffer 0 is the empty one.
-        self._buffers = [schema.BufferT()]
-        self._codes: dict[tuple[int, int], int] = {}
-        self._operators: list[schema.OperatorT] = []
-
-    def write(self) -> bytes:
-        values = [self._value(INPUT_NAME, self._graph.columns)]
-        widths = self._graph.widths
-        for index, node in enumerate(self._graph.nodes):
-            name = OUTPUT_NAME if index == len(self._graph.nodes) - 1 else f"value_{index + 1}"
-            values.append(self._emit(node, values[node.source], widths[index + 1], name))
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(self._model(values[0], values[-1]).Pack(builder), _IDENTIFIER)
-        return bytes(builder.Output())
-
-    def _emit(self, node: Node, source: int, width: int, name: str) -> int:
-        match node:
-            case Scale():
-                return self._emit_scale(node, source, width, name)
-            case Dense():
-                return self._emit_dense(node, source, width, name)
-            case Apply(_, Function.SOFTMAX):
-                options = schema.SoftmaxOptionsT()
-                options.beta = 1.0
-                return self._op(_OPS.SOFTMAX, [source], width, name, options)
-            case Apply(_, Function.SHARE):
-                return self._emit_share(source, width, name)
-            case Apply(_, function):
-                return self._op(_FUNCTIONS[function], [source], width, name)
-
-    def _emit_scale(self, node: Scale, source: int, width: int, name: str) -> int:
-        center = self._constant(f"{name}/center", node.center.astype(np.float32))
-        factor = self._constant(f"{name}/factor", node.factor.astype(np.float32))
-        moved = self._op(_OPS.SUB, [source, center], width, f"{name}/moved", schema.SubOptionsT())
-        return self._op(_OPS.MUL, [moved, factor], width, name, schema.MulOptionsT())
-
-    def _emit_dense(self, node: Dense, source: int, width: int, name: str) -> int:
-        bias = self._constant(f"{name}/bias", node.bias.astype(np.float32))
-        version = _HYBRID_VERSION if self._int8 else _PLAIN_VERSION
-        # FULLY_CONNECTED keeps its weights as (outputs, inputs).
-        weights = self._weights(f"{name}/weights", node.weights.T)
-        options = schema.FullyConnectedOptionsT()
-        return self._op(_OPS.FULLY_CONNECTED, [source, weights, bias], width, name, options, version)
-
-    def _emit_share(self, source: int, width: int, name: str) -> int:
-        axis = self._constant(f"{name}/axis", np.array([1], dtype=np.int32))
-        options = schema.ReducerOptionsT()
-        options.keepDims = True
-        total = self._op(_OPS.SUM, [source, axis], 1, f"{name}/total", options)
-        return self._op(_OPS.DIV, [source, total], width, name, schema.DivOptionsT())
-
-    def _weights(self, name: str, weights: Floats) -> int:
-        if not self._int8:
-            return self._constant(name, weights.astype(np.float32))
-        values, scale = quantize(weights)
-        tensor = self._constant(name, values)
-        quantization = schema.QuantizationParametersT()
-        quantization.scale, quantization.zeroPoint = [scale], [0]
-        self._tensors[tensor].quantization = quantization
-        return tensor
-
-    def _constant(self, name: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> int:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), dtype=np.uint8)
-        self._buffers.append(buffer)
-        kinds = {"f": schema.TensorType.FLOAT32, "i": schema.TensorType.INT32}
-        kind = schema.TensorType.INT8 if values.dtype == np.int8 else kinds[values.dtype.kind]
-        return self._tensor(name, list(values.shape), kind, len(self._buffers) - 1)
-
-    def _value(self, name: str, width: int) -> int:
-        tensor = self._tensor(name, [1, width], schema.TensorType.FLOAT32, 0)
-        self._tensors[tensor].shapeSignature = [-1, width]
-        return tensor
-
-    def _tensor(self, name: str, shape: list[int], kind: int, buffer: int) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, shape, kind, buffer
-        self._tensors.append(tensor)
-        return len(self._tensors) - 1
-
-    def _op(
-        self, code: int, inputs: list[int], width: int, name: str, options: object = None, version: int = _PLAIN_VERSION
-    ) -> int:
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._codes.setdefault((code, version), len(self._codes))
-        operator.inputs, operator.outputs = inputs, [self._value(name, width)]
-        if options is not None:
-            kind = type(options).__name__.removesuffix("T")
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-            operator.builtinOptions = options
-        self._operators.append(operator)
-        return int(operator.outputs[0])
-
-    def _model(self, first: int, last: int) -> schema.ModelT:
-        subgraph = schema.SubGraphT()
-        subgraph.name, subgraph.tensors, subgraph.operators = "main", self._tensors, self._operators
-        subgraph.inputs, subgraph.outputs = [first], [last]
-        model = schema.ModelT()
-        model.version, model.description = _SCHEMA_VERSION, "edgeloop"
-        model.operatorCodes = [_code(code, version) for code, version in self._codes]
-        model.subgraphs, model.buffers = [subgraph], self._buffers
-        model.signatureDefs = [_signature(first, last)]
-        return model
+# Float input with symmetric int8 weights: the first version of FULLY_CONNECTED that knows it.
+HYBRID_VERSION = 3
+# Differences (points times columns) that one row may take at once: a thousand rows then take 64 MiB.
+DIFFERENCES = 1 << 14
 
 
-def _code(code: int, version: int) -> schema.OperatorCodeT:
-    """Return an operator code; readers from before 2020 look into the deprecated field."""
-    entry = schema.OperatorCodeT()
-    entry.builtinCode = entry.deprecatedBuiltinCode = code
-    entry.version = version
-    return entry
+def emit(graph: Graph) -> bytes:
+    """Return the flatbuffer of a graph: float32 `x` (rows, columns) to float32 `scores` (rows, width).
+
+    Raises:
+        UnbuildableError: TFLite cannot say what a node means.
+    """
+    w = TfliteWriter(graph.columns)
+    tensors = [w.input]
+    for index, node in enumerate(graph.nodes):
+        given = [tensors[source] for source in sources(node)]
+        if isinstance(node, Join) and len({w.rows(tensor) for tensor in given}) > 1:
+            given = [w.every_row(tensor) if w.rows(tensor) == 1 else tensor for tensor in given]
+        tensor = EMISSIONS[type(node)](w, node, *given)
+        last = index == len(graph.nodes) - 1
+        tensors.append(w.every_row(tensor) if last and w.rows(tensor) == 1 else tensor)
+    return w.finish(tensors[-1])
 
 
-def _signature(first: int, last: int) -> schema.SignatureDefT:
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-    signature.inputs, signature.outputs = [_mapping(INPUT_NAME, first)], [_mapping(OUTPUT_NAME, last)]
-    return signature
+def _constant(w: TfliteWriter, node: Constant) -> int:
+    return w.floats(node.values)
 
 
-def _mapping(name: str, tensor: int) -> schema.TensorMapT:
-    mapping = schema.TensorMapT()
-    mapping.name, mapping.tensorIndex = name, tensor
-    return mapping
+def _scale(w: TfliteWriter, node: Scale, x: int) -> int:
+    shape = (w.rows(x), w.width(x))
+    if node.center.any():
+        x = w.op(OPS.SUB, [x, w.floats(node.center[None])], shape, schema.SubOptionsT())
+    if (node.factor == 1).all():
+        return x
+    return w.op(OPS.MUL, [x, w.floats(node.factor[None])], shape, schema.MulOptionsT())
+
+
+def _dense(w: TfliteWriter, node: Dense, x: int) -> int:
+    options, shape = schema.FullyConnectedOptionsT(), (w.rows(x), node.weights.shape[1])
+    # FULLY_CONNECTED keeps its weights as (outputs, inputs).
+    turned = np.ascontiguousarray(node.weights.T)
+    if turned.dtype == np.int8:
+        weights, version = w.constant(turned, node.scale), HYBRID_VERSION
+    else:
+        weights, version = w.floats(turned), 1
+    return w.op(OPS.FULLY_CONNECTED, [x, weights, w.floats(node.bias)], shape, options, version=version)
+
+
+def _apply(w: TfliteWriter, node: Apply, x: int) -> int:
+    shape = (w.rows(x), w.width(x))
+    match node.function:
+        case Function.SOFTMAX:
+            options = schema.SoftmaxOptionsT()
+            options.beta = 1.0
+            return w.op(OPS.SOFTMAX, [x], shape, options)
+        case Function.SHARE:
+            total = w.fold(OPS.SUM, x, (shape[0], 1))
+            return w.op(OPS.DIV, [x, total], shape, schema.DivOptionsT())
+        case Function.SIGN:
+            zero = w.floats([[0.0]])
+            above = w.op(OPS.GREATER, [x, zero], shape, schema.GreaterOptionsT(), kind=BOOL)
+            below = w.op(OPS.LESS, [x, zero], shape, schema.LessOptionsT(), kind=BOOL)
+            both = [w.cast(side, shape, kind=BOOL, to=FLOAT) for side in (above, below)]
+            return w.op(OPS.SUB, both, shape, schema.SubOptionsT())
+        case _:
+            return w.op(FUNCTIONS[node.function], [x], shape)
+
+
+def _pick(w: TfliteWriter, node: Pick, x: int) -> int:
+    return w.gather(x, w.integers(node.columns), (w.rows(x), len(node.columns)), axis=1)
+
+
+def _join(w: TfliteWriter, _: Join, *parts: int) -> int:
+    options = schema.ConcatenationOptionsT()
+    options.axis = 1
+    return w.op(OPS.CONCATENATION, list(parts), (w.rows(parts[0]), sum(w.width(part) for part in parts)), options)
+
+
+def _combine(w: TfliteWriter, node: Combine, left: int, right: int) -> int:
+    shape = (min(w.rows(left), w.rows(right)), max(w.width(left), w.width(right)))
+    code, options = OPERATIONS[node.operation]
+    if node.operation not in COMPARISONS:
+        return w.op(code, [left, right], shape, options())
+    return w.cast(w.op(code, [left, right], shape, options(), kind=BOOL), shape, kind=BOOL, to=FLOAT)
+
+
+def _reduce(w: TfliteWriter, node: Reduce, x: int) -> int:
+    rows = w.rows(x)
+    match node.reduction:
+        case Reduction.ARGMAX | Reduction.ARGMIN:
+            largest = node.reduction is Reduction.ARGMAX
+            options = schema.ArgMaxOptionsT() if largest else schema.ArgMinOptionsT()
+            options.outputType = INT
+            code = OPS.ARG_MAX if largest else OPS.ARG_MIN
+            place = w.op(code, [x, w.integers(1)], (rows,), options, kind=INT)
+            return w.expand(w.cast(place, (rows,), kind=INT, to=FLOAT), (rows, 1))
+        case _:
+            codes = {Reduction.SUM: OPS.SUM, Reduction.MAX: OPS.REDUCE_MAX, Reduction.MIN: OPS.REDUCE_MIN}
+            return w.fold(codes[node.reduction], x, (rows, 1))
+
+
+def _distance(w: TfliteWriter, node: Distance, x: int) -> int:
+    rows, (points, columns) = w.rows(x), node.points.shape
+    single, parts = w.expand(x, (rows, 1, columns)), []
+    at_once = max(1, DIFFERENCES // columns)
+    for begin in range(0, points, at_once):
+        some = node.points[None, begin : begin + at_once]
+        shape = (rows, *some.shape[1:])
+        apart = w.op(OPS.SUB, [single, w.floats(some)], shape, schema.SubOptionsT())
+        apart = w.op(OPS.SQUARE if node.metric is Metric.SQUARED else OPS.ABS, [apart], shape)
+        parts.append(w.fold(OPS.REDUCE_MAX if node.metric is Metric.CHEBYSHEV else OPS.SUM, apart, shape[:2], axis=2))
+    return parts[0] if len(parts) == 1 else _join(w, Join((0,)), *parts)
+
+
+def _vote(w: TfliteWriter, node: Vote, distances: int) -> int:
+    rows, columns = w.rows(distances), node.values.shape[1]
+    shape = (rows, node.k)
+    # TOPK_V2 knows the largest only; among equals it gives the first.
+    turned = w.op(OPS.NEG, [distances], (rows, w.width(distances)), schema.NegOptionsT())
+    options, results = schema.TopKV2OptionsT(), [(shape, FLOAT), (shape, INT)]
+    near, nearest = w.op_of(OPS.TOPK_V2, [turned, w.integers(node.k)], results, options)
+    table, places = share_rows(node.values)
+    if len(table) <= len(places) // 2:
+        # Many are alike, as the classes' rows are: the numbers of the rows are smaller than the rows.
+        words = w.gather(w.floats(table), w.gather(w.integers(places), nearest, shape, kind=INT), (*shape, columns))
+    else:
+        words = w.gather(w.floats(node.values), nearest, (*shape, columns))
+    if node.weighting is Weighting.UNIFORM:
+        return w.fold(OPS.MEAN, words, (rows, columns))
+    zero, one = w.floats([[0.0]]), w.floats([[1.0]])
+    touches = w.op(OPS.EQUAL, [near, zero], shape, schema.EqualOptionsT(), kind=BOOL)
+    touching = w.cast(touches, shape, kind=BOOL, to=FLOAT)
+    none_touches = w.op(OPS.SUB, [one, w.fold(OPS.REDUCE_MAX, touching, (rows, 1))], (rows, 1), schema.SubOptionsT())
+    # Touching ones count 1; where there are none, each counts 1 / distance.
+    apart = w.op(OPS.SUB, [touching, near], shape, schema.SubOptionsT())
+    inverse = w.op(OPS.DIV, [none_touches, apart], shape, schema.DivOptionsT())
+    weights = w.op(OPS.ADD, [touching, inverse], shape, schema.AddOptionsT())
+    shares = w.op(OPS.DIV, [weights, w.fold(OPS.SUM, weights, (rows, 1))], shape, schema.DivOptionsT())
+    by = [w.expand(shares, (*shape, 1), axis=2), words]
+    return w.fold(OPS.SUM, w.op(OPS.MUL, by, (*shape, columns), schema.MulOptionsT()), (rows, columns))
+
+
+def _fill(w: TfliteWriter, node: Fill, x: int) -> int:
+    shape = (w.rows(x), w.width(x))
+    given = [w.is_missing(x, shape), w.floats(node.values[None]), x]
+    return w.op(OPS.SELECT_V2, given, shape, schema.SelectV2OptionsT())
+
+
+def _missing(w: TfliteWriter, _: Missing, x: int) -> int:
+    shape = (w.rows(x), w.width(x))
+    return w.cast(w.is_missing(x, shape), shape, kind=BOOL, to=FLOAT)
+
+
+def _lookup(w: TfliteWriter, node: Lookup, index: int) -> int:
+    rows, zero = w.rows(index), w.floats([[0.0]])
+    # Not by MAXIMUM, which lets NaN through.
+    above = w.op(OPS.GREATER, [index, zero], (rows, 1), schema.GreaterOptionsT(), kind=BOOL)
+    positive = w.op(OPS.SELECT_V2, [above, index, zero], (rows, 1), schema.SelectV2OptionsT())
+    end = w.floats([[len(node.table) - 1]])
+    inside = w.op(OPS.MINIMUM, [positive, end], (rows, 1), schema.MaximumMinimumOptionsT())
+    options = schema.SqueezeOptionsT()
+    options.squeezeDims = [1]
+    place = w.op(OPS.SQUEEZE, [w.cast(inside, (rows, 1), kind=FLOAT, to=INT)], (rows,), options, kind=INT)
+    return w.gather(w.floats(node.table), place, (rows, node.table.shape[1]))
+
+
+FUNCTIONS = {
+    Function.RELU: OPS.RELU,
+    Function.LOGISTIC: OPS.LOGISTIC,
+    Function.TANH: OPS.TANH,
+    Function.EXP: OPS.EXP,
+    Function.LOG: OPS.LOG,
+    Function.SQRT: OPS.SQRT,
+    Function.SQUARE: OPS.SQUARE,
+    Function.ABS: OPS.ABS,
+    Function.FLOOR: OPS.FLOOR,
+    Function.NEGATE: OPS.NEG,
+    Function.SIN: OPS.SIN,
+    Function.COS: OPS.COS,
+}
+
+COMPARISONS = {
+    Operation.GE: (OPS.GREATER_EQUAL, schema.GreaterEqualOptionsT),
+    Operation.GT: (OPS.GREATER, schema.GreaterOptionsT),
+    Operation.LE: (OPS.LESS_EQUAL, schema.LessEqualOptionsT),
+    Operation.LT: (OPS.LESS, schema.LessOptionsT),
+    Operation.EQ: (OPS.EQUAL, schema.EqualOptionsT),
+}
+
+OPERATIONS = COMPARISONS | {
+    Operation.ADD: (OPS.ADD, schema.AddOptionsT),
+    Operation.SUB: (OPS.SUB, schema.SubOptionsT),
+    Operation.MUL: (OPS.MUL, schema.MulOptionsT),
+    Operation.DIV: (OPS.DIV, schema.DivOptionsT),
+    Operation.MAX: (OPS.MAXIMUM, schema.MaximumMinimumOptionsT),
+    Operation.MIN: (OPS.MINIMUM, schema.MaximumMinimumOptionsT),
+    Operation.POW: (OPS.POW, schema.PowOptionsT),
+}
+
+EMISSIONS: dict[type, Callable[..., int]] = {
+    Constant: _constant,
+    Scale: _scale,
+    Dense: _dense,
+    Apply: _apply,
+    Pick: _pick,
+    Join: _join,
+    Combine: _combine,
+    Reduce: _reduce,
+    Trees: emit_trees,
+    Distance: _distance,
+    Vote: _vote,
+    Fill: _fill,
+    Missing: _missing,
+    Lookup: _lookup,
+}

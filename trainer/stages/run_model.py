@@ -71,6 +71,20 @@ def open_tflite(path: str, options: dict[str, str]) -> tuple[Any, str]:
     return run, version("ai-edge-litert")
 
 
+def open_numpy(path: str, _: dict[str, str]) -> tuple[Any, str]:
+    """Return (function from float32 rows to scores, version of numpy) for the file of a lowered graph."""
+    import numpy as np
+
+    from edge_agent.kernels.format import decode
+    from edge_agent.kernels.interpreter import Interpreter
+
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib would count as memory gained
+        return Interpreter(decode(file.read())).run, np.__version__
+
+
+OPENERS = {"onnx": open_onnx, "tflite": open_tflite, "numpy": open_numpy}
+
+
 def measure_latency(run: Any, x: Any) -> tuple[float, float]:
     """Return p50 and p99 in µs of single rows, over at most `MEASURED_ROWS` rows and about `MEASURED_S` seconds."""
     import numpy as np
@@ -100,7 +114,7 @@ def single_diff(run: Any, x: Any, scores: Any) -> float:
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """Load the model, predict, write the scores, and return what was measured."""
     before = anonymous_mb()
-    opener = {"onnx": open_onnx, "tflite": open_tflite}[job["runtime"]]
+    opener = OPENERS[job["runtime"]]
     began = time.perf_counter()
     run, runtime_version = opener(job["model"], job["options"])
     load_ms = (time.perf_counter() - began) * 1e3

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+from sklearn.utils import get_tags
 
 from edge_agent.contract.manifest import LabelType, OutputSpec, ScoreKind, Task
 from trainer.core.arrays import Floats, as_matrix
 from trainer.core.labels import label_text, label_type
 from trainer.errors import RejectedError
 from trainer.stages.onnx_graph import OUTPUT_NAME
+from trainer.stages.thresholds import decision_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,19 @@ def read_signature(estimator: Any) -> Signature:
         output = OutputSpec(OUTPUT_NAME, ScoreKind.NORMALITY, 1, labels, LabelType.INTEGER, 0.0)
         task, function = Task.ANOMALY, _method(estimator, "decision_function")
     elif is_clusterer(estimator):
-        function = _method(estimator, "transform")
-        labels = tuple(str(index) for index in range(int(final_step(estimator).n_clusters)))
-        output = OutputSpec(OUTPUT_NAME, ScoreKind.DISTANCE, len(labels), labels, LabelType.INTEGER)
-        task = Task.CLUSTERING
+        task, output, function = Task.CLUSTERING, *_clusterer(estimator)
+    elif get_tags(estimator).estimator_type == "density_estimator" and hasattr(estimator, "predict_proba"):
+        count = int(final_step(estimator).n_components)
+        if count < 2:
+            raise RejectedError(f"{type(final_step(estimator)).__name__} has one component, which tells nothing apart")
+        output = OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, count, _numbers(count), LabelType.INTEGER)
+        task, function = Task.CLUSTERING, estimator.predict_proba
     elif is_regressor(estimator):
+        if not hasattr(estimator, "n_features_in_"):
+            name = type(estimator).__name__
+            raise RejectedError(f"{name} does not say how many columns it takes", "put it behind a step in a Pipeline")
+        task, output = Task.REGRESSION, OutputSpec(OUTPUT_NAME, ScoreKind.VALUE, _width(estimator, "predict"))
         function = estimator.predict
-        columns = as_matrix(estimator.predict(np.zeros((1, estimator.n_features_in_)))).shape[1]
-        task, output = Task.REGRESSION, OutputSpec(OUTPUT_NAME, ScoreKind.VALUE, columns)
     else:
         raise RejectedError(f"{type(estimator).__name__} is no classifier, regressor, clusterer or outlier detector")
     trees = type(final_step(estimator)).__module__.startswith(("sklearn.tree", "sklearn.ensemble"))
@@ -67,16 +74,60 @@ def _method(estimator: Any, name: str) -> Any:
     return function
 
 
+def _width(estimator: Any, name: str) -> int:
+    """Return how many columns a method gives. The last step is asked alone: one before it may refuse a row of zeros."""
+    final = final_step(estimator)
+    answer = getattr(final, name)(np.zeros((1, getattr(final, "n_features_in_", 1))))
+    return int(as_matrix(answer).shape[1])
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(str(index) for index in range(count))
+
+
+def _clusterer(estimator: Any) -> tuple[OutputSpec, Any]:
+    """Judge a clusterer by its distances: its own, or those to the `cluster_centers_` that it predicts by."""
+    final = final_step(estimator)
+    name = type(final).__name__
+    centres = np.asarray(getattr(final, "cluster_centers_", ()))
+    if not hasattr(final, "predict"):
+        raise RejectedError(
+            f"{name} has no predict(): it knows its training rows only",
+            "use KMeans, or fit a classifier to the clusters that it found",
+        )
+    if hasattr(estimator, "transform"):
+        function, count = estimator.transform, int(final.n_clusters or len(final.subcluster_labels_))
+        if _width(estimator, "transform") != count:
+            raise RejectedError(
+                f"a cluster of {name} has several centres, so that no distance is its own", "use KMeans"
+            )
+    else:
+        function, count = _distances(estimator, centres), len(centres)
+    if count < 1:
+        raise RejectedError(f"{name} found no cluster", "fit it with other parameters")
+    return OutputSpec(OUTPUT_NAME, ScoreKind.DISTANCE, count, _numbers(max(count, 2)), LabelType.INTEGER), function
+
+
+def _distances(estimator: Any, centres: Floats) -> Callable[[Floats], Floats]:
+    from sklearn.metrics import euclidean_distances
+
+    before = estimator[:-1].transform if len(getattr(estimator, "steps", ())) > 1 else np.asarray
+    return lambda x: np.asarray(euclidean_distances(before(x), centres))
+
+
 def _classifier(estimator: Any) -> tuple[OutputSpec, Any]:
     classes = np.asarray(estimator.classes_)
     if classes.ndim != 1 or (classes.dtype == object and not all(isinstance(item, str) for item in classes)):
         raise RejectedError("labels are neither numbers nor text, or there are several a row")
     labels, kind = tuple(label_text(item) for item in classes), label_type(classes)
+    threshold = decision_threshold(estimator)
     if hasattr(estimator, "predict_proba"):
-        return OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, len(labels), labels, kind), estimator.predict_proba
+        output = OutputSpec(OUTPUT_NAME, ScoreKind.PROBABILITY, len(labels), labels, kind, threshold)
+        return output, estimator.predict_proba
     function = _method(estimator, "decision_function")
-    columns = as_matrix(function(np.zeros((1, estimator.n_features_in_)))).shape[1]
+    columns = _width(estimator, "decision_function")
     if columns not in (1, len(labels)):
         raise RejectedError(f"{columns} margins for {len(labels)} classes (one against one) are not supported")
-    threshold = 0.0 if columns == 1 else None
+    if columns == 1 and threshold is None:
+        threshold = 0.0
     return OutputSpec(OUTPUT_NAME, ScoreKind.MARGIN, columns, labels, kind, threshold), function

@@ -6,14 +6,16 @@ shipped is exactly the file that was proven.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from edge_agent.contract.manifest import Precision, Runtime
+from edge_agent.kernels.format import encode
+from edge_agent.kernels.graph import Graph, count_weights
 from trainer.core.golden import score_unit
-from trainer.core.graph import count_weights
 from trainer.core.parity import Difference, compare, judge
-from trainer.core.quantization import judge_worth
-from trainer.errors import ChildError, UnbuildableError
+from trainer.core.quantization import judge_worth, quantize_graph
+from trainer.errors import CannotLower, ChildError, UnbuildableError
 from trainer.stages.children import Run, run_model
 from trainer.stages.quantize_onnx import RUNTIME_OPTIONS, quantize_weights
 from trainer.stages.rehearsal import Rehearsal
@@ -21,7 +23,7 @@ from trainer.stages.source import Source
 
 # A kernel for one row may round otherwise than the one for many; a model that mixes rows is far beyond.
 BATCH_TOLERANCE = 0.05
-SUFFIXES = {Runtime.ONNX: ".onnx", Runtime.TFLITE: ".tflite"}
+SUFFIXES = {Runtime.ONNX: ".onnx", Runtime.TFLITE: ".tflite", Runtime.NUMPY: ".graph"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +63,75 @@ class Unbuilt:
 
 
 def make_onnx_fp32(source: Source) -> bytes:
-    """Return the source as an ONNX graph in float32."""
+    """Return the source as an ONNX model in float32: by our own lowering, by skl2onnx what that does not know."""
+    if source.onnx is not None:
+        return source.onnx
+    from trainer.stages.emit_onnx import emit
     from trainer.stages.export_onnx import export
 
-    return source.onnx if source.onnx is not None else export(source.estimator, source.columns, source.output)
+    try:
+        graph = lower_source(source)
+    except CannotLower as error:
+        try:
+            return export(source.estimator, source.columns, source.output)
+        except UnbuildableError as other:
+            raise UnbuildableError(f"{error}; {other}") from other
+    return emit(graph)
 
 
 def make_onnx_int8(source: Source) -> bytes:
-    """Return the ONNX graph with its matrix weights in eight bits."""
-    return quantize_weights(make_onnx_fp32(source))
+    """Return the ONNX model with its matrix weights in eight bits."""
+    from trainer.stages.emit_onnx import emit
+
+    try:
+        graph = lower_source(source)
+    except CannotLower:
+        return quantize_weights(make_onnx_fp32(source))
+    return emit(_eight_bits(graph))
 
 
 def make_tflite_fp32(source: Source) -> bytes:
     """Return the lowered source as a TFLite flatbuffer in float32."""
-    return _emit(source, int8=False)
+    from trainer.stages.emit_tflite import emit
+
+    return emit(lower_source(source))
 
 
 def make_tflite_int8(source: Source) -> bytes:
     """Return the lowered source as a TFLite flatbuffer with matrix weights in eight bits."""
-    return _emit(source, int8=True)
-
-
-def _emit(source: Source, *, int8: bool) -> bytes:
     from trainer.stages.emit_tflite import emit
+
+    return emit(_eight_bits(lower_source(source)))
+
+
+def make_numpy_fp32(source: Source) -> bytes:
+    """Return the lowered source as a file for the numpy interpreter, in float32."""
+    return encode(lower_source(source))
+
+
+def make_numpy_int8(source: Source) -> bytes:
+    """Return the lowered source as a file for the numpy interpreter, with matrix weights in eight bits."""
+    return encode(_eight_bits(lower_source(source)))
+
+
+@lru_cache(maxsize=1)
+def lower_source(source: Source) -> Graph:
+    """Return the lowered graph of a source; every variant is made of the same one.
+
+    Raises:
+        CannotLower: a step has no exact lowering.
+    """
     from trainer.stages.lower.estimators import lower
 
     if source.estimator is None:
-        raise UnbuildableError("no lowering from an ONNX graph yet")
-    graph = lower(source.estimator, source.columns)
-    if int8 and (reason := judge_worth(count_weights(graph))):
+        raise CannotLower("no lowering from an ONNX graph yet")
+    return lower(source.estimator, source.columns)
+
+
+def _eight_bits(graph: Graph) -> Graph:
+    if reason := judge_worth(count_weights(graph)):
         raise UnbuildableError(reason)
-    return emit(graph, int8=int8)
+    return quantize_graph(graph)
 
 
 PLANS = (
@@ -99,6 +139,8 @@ PLANS = (
     Plan("onnx-int8", Runtime.ONNX, Precision.INT8, make_onnx_int8, RUNTIME_OPTIONS),
     Plan("tflite-fp32", Runtime.TFLITE, Precision.FP32, make_tflite_fp32, {}),
     Plan("tflite-int8", Runtime.TFLITE, Precision.INT8, make_tflite_int8, {}),
+    Plan("numpy-fp32", Runtime.NUMPY, Precision.FP32, make_numpy_fp32, {}),
+    Plan("numpy-int8", Runtime.NUMPY, Precision.INT8, make_numpy_int8, {}),
 )
 
 

@@ -70,10 +70,13 @@ def open_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Model
 
                 model = TfliteRuntime(path, manifest, threads)
             case Runtime.NUMPY:
-                raise RuntimeMissingError("the numpy runtime is not part of this agent")
+                from edge_agent.adapters.runtimes.numpy import NumpyRuntime
+
+                model = NumpyRuntime(path, manifest)
     except ImportError as error:
+        package = "numpy" if manifest.runtime is Runtime.NUMPY else f"edgeloop[{manifest.runtime!s}]"
         raise RuntimeMissingError(
-            f"the runtime {manifest.runtime!s} is not installed here ({error}); install edgeloop[{manifest.runtime!s}]"
+            f"the runtime {manifest.runtime!s} is not installed here ({error}); install {package}"
         ) from error
     trim_memory()
     return model

@@ -1,6 +1,7 @@
 """The in-process API on real bundles: what is answered, refused, verified."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from edge_agent.worker.engine import BadInputError, NonFiniteOutputError, open_m
 from tests.fakes import bundles
 
 
-@pytest.mark.parametrize("build", [bundles.logistic, bundles.tflite_logistic])
+@pytest.mark.parametrize("build", [bundles.logistic, bundles.tflite_logistic, bundles.numpy_logistic])
 def test_a_model_predicts_one_row_and_many_alike(tmp_path: Path, build) -> None:
     bundle = build(tmp_path, features=5, classes=4)
     model = open_model(bundle.path)
@@ -84,7 +85,7 @@ def test_another_bundle_than_the_wanted_one_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_signature_other_than_the_manifests_is_refused(tmp_path: Path) -> None:
-    for build in (bundles.logistic, bundles.tflite_logistic):
+    for build in (bundles.logistic, bundles.tflite_logistic, bundles.numpy_logistic):
         bundle = build(tmp_path / build.__name__, features=2, classes=2)
         wide = bundles.logistic(tmp_path / "wide", features=3, classes=2)
         output = dataclasses.replace(bundle.manifest.output, columns=3, labels=("0", "1", "2"))
@@ -95,9 +96,18 @@ def test_a_signature_other_than_the_manifests_is_refused(tmp_path: Path) -> None
             assert caught.value.reason is Reason.MANIFEST_MISMATCH
 
 
-def test_a_runtime_that_is_not_here_and_a_broken_model_fail_to_load(tmp_path: Path) -> None:
-    missing = bundles.rewrite_manifest(bundles.logistic(tmp_path / "a"), runtime=Runtime.NUMPY)
-    for bundle in (missing, bundles.broken(tmp_path / "b")):
+def test_a_runtime_that_is_not_here_fails_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bundles.logistic(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "edge_agent.adapters.runtimes.onnx", raising=False)
+    with pytest.raises(BundleError, match=r"install edgeloop\[onnx\]") as caught:
+        open_model(bundle.path)
+    assert caught.value.reason is Reason.LOAD_FAILED
+
+
+def test_a_broken_model_and_one_of_another_runtime_fail_to_load(tmp_path: Path) -> None:
+    other = bundles.rewrite_manifest(bundles.logistic(tmp_path / "a"), runtime=Runtime.NUMPY)
+    for bundle in (other, bundles.broken(tmp_path / "b")):
         with pytest.raises(BundleError) as caught:
             open_model(bundle.path)
         assert caught.value.reason is Reason.LOAD_FAILED

@@ -1,4 +1,4 @@
-"""Differential: what is lowered to TFLite, and what is converted to ONNX, answers as scikit-learn does."""
+"""Differential: what is lowered answers on each runtime as scikit-learn does."""
 
 import warnings
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -20,8 +19,15 @@ from edge_agent.contract.manifest import Runtime
 from tests.fakes.trainer_models import quietly_fit, rows, run_here, source
 from trainer.core.arrays import as_singles
 from trainer.core.parity import compare, judge_exact
-from trainer.errors import UnbuildableError
-from trainer.stages.variants import make_onnx_fp32, make_onnx_int8, make_tflite_fp32, make_tflite_int8
+from trainer.errors import CannotLower, UnbuildableError
+from trainer.stages.variants import (
+    make_numpy_fp32,
+    make_numpy_int8,
+    make_onnx_fp32,
+    make_onnx_int8,
+    make_tflite_fp32,
+    make_tflite_int8,
+)
 
 SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
 CLASSIFIERS = (
@@ -41,13 +47,14 @@ REGRESSORS = (
     lambda _: ElasticNet(alpha=0.01),
     lambda seed: MLPRegressor(hidden_layer_sizes=(8,), max_iter=15, random_state=seed),
 )
+MAKE = {Runtime.TFLITE: make_tflite_fp32, Runtime.ONNX: make_onnx_fp32, Runtime.NUMPY: make_numpy_fp32}
 SLOW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def check(model: Any, x: np.ndarray, folder: Path, runtime: Runtime) -> None:
     """Compile for one runtime and compare all rows with the estimator's own answers."""
     made = source(model)
-    data = make_tflite_fp32(made) if runtime is Runtime.TFLITE else make_onnx_fp32(made)
+    data = MAKE[runtime](made)
     singles = as_singles(x)
     difference = compare(made.output, made.score(singles), run_here(data, runtime, singles, folder))
     assert judge_exact(difference) is None
@@ -70,12 +77,13 @@ def test_regressors_on_tflite(make: Any, seed: int, scaler: Any, tmp_path: Path)
     check(quietly_fit(make_pipeline(scaler(), make(seed)), x, y), x, tmp_path, Runtime.TFLITE)
 
 
+@pytest.mark.parametrize("runtime", [Runtime.ONNX, Runtime.NUMPY])
 @pytest.mark.parametrize("make", [CLASSIFIERS[index] for index in (0, 2, 3, 4)])
 @settings(SLOW, max_examples=4)
 @given(seed=st.integers(0, 50), classes=st.integers(2, 3))
-def test_classifiers_on_onnx(make: Any, seed: int, classes: int, tmp_path: Path) -> None:
+def test_classifiers_elsewhere(make: Any, runtime: Runtime, seed: int, classes: int, tmp_path: Path) -> None:
     x, y = rows(seed, classes=classes)
-    check(quietly_fit(make_pipeline(StandardScaler(), make(seed)), x, y), x, tmp_path, Runtime.ONNX)
+    check(quietly_fit(make_pipeline(StandardScaler(), make(seed)), x, y), x, tmp_path, runtime)
 
 
 def test_text_labels_and_one_row(tmp_path: Path) -> None:
@@ -86,18 +94,29 @@ def test_text_labels_and_one_row(tmp_path: Path) -> None:
     check(model, (x / x.std(axis=0))[:1], tmp_path, Runtime.TFLITE)
 
 
-@pytest.mark.parametrize(
-    ("model", "named"),
-    [
-        (RandomForestClassifier(3), "RandomForestClassifier"),
-        (make_pipeline(MinMaxScaler(clip=True), LogisticRegression()), "clip=True"),
-        (SGDClassifier(loss="modified_huber"), "modified_huber"),
-    ],
-)
-def test_what_has_no_lowering_says_so(model: Any, named: str) -> None:
+def test_what_has_no_lowering_says_so_and_goes_by_skl2onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise CannotLower("no lowering for it", "use another one")
+
     x, y = rows(0)
-    with pytest.raises(UnbuildableError, match=f"no lowering for .*{named}"):
-        make_tflite_fp32(source(quietly_fit(model, x, y)))
+    scaled = x / x.std(axis=0)
+    made = source(quietly_fit(LogisticRegression(max_iter=500), scaled, y))
+    monkeypatch.setattr("trainer.stages.lower.estimators.lower_part", refuse)
+    for make in (make_tflite_fp32, make_numpy_fp32):
+        with pytest.raises(UnbuildableError, match="no lowering for it: use another one"):
+            make(made)
+    scores = run_here(make_onnx_fp32(made), Runtime.ONNX, as_singles(scaled), tmp_path)
+    np.testing.assert_allclose(scores, made.score(as_singles(scaled)), atol=1e-5)
+
+
+def test_what_no_route_knows_has_both_reasons() -> None:
+    class Doubled(Ridge):
+        def predict(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
+            return 2 * super().predict(X)
+
+    x, y = rows(0)
+    with pytest.raises(UnbuildableError, match=r"no lowering for Doubled.*skl2onnx cannot convert"):
+        make_onnx_fp32(source(Doubled().fit(x, y)))
 
 
 def test_a_subclass_is_not_taken_for_its_parent() -> None:
@@ -124,6 +143,7 @@ def test_eight_bits_are_a_quarter_and_agree(perceptron: tuple[Any, np.ndarray], 
     pairs = [
         (Runtime.TFLITE, make_tflite_fp32(made), make_tflite_int8(made), {}),
         (Runtime.ONNX, make_onnx_fp32(made), make_onnx_int8(made), {"session.disable_quant_qdq": "1"}),
+        (Runtime.NUMPY, make_numpy_fp32(made), make_numpy_int8(made), {}),
     ]
     for runtime, full, small, options in pairs:
         scores = run_here(small, runtime, x, tmp_path, **options)

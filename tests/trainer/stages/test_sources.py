@@ -17,9 +17,9 @@ from edge_agent.contract.card import SourceKind
 from edge_agent.contract.manifest import LabelType, ScoreKind, Task
 from tests.fakes.trainer_models import fitted_logistic, fitted_mlp, quietly_fit, rows, source
 from trainer.errors import ConfigurationError, RejectedError, UsageError
+from trainer.stages.export_onnx import export
 from trainer.stages.onnx_source import accept, judge_output
 from trainer.stages.sources import load_estimator
-from trainer.stages.variants import make_onnx_fp32
 
 
 class Homemade(BaseEstimator):
@@ -154,7 +154,7 @@ def test_tensors_outside_of_the_file_are_refused() -> None:
 
 def test_labels_come_from_the_graph_or_from_the_data() -> None:
     model, x, y = fitted_logistic()
-    own = accept(make_onnx_fp32(source(model)), x.shape[1])
+    own = accept(export(model, x.shape[1], source(model).output), x.shape[1])
     scores = source(model).score(x.astype(np.float32))
     output = judge_output(Task.CLASSIFICATION, own, scores, y)
     assert (output.kind, output.labels, output.label_type) == (

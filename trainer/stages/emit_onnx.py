@@ -1,0 +1,274 @@
+"""Writes a lowered graph as an ONNX model: a table from primitive to operators.
+
+House rules: only operators that ONNX Runtime 1.15 knows. Trees are a TreeEnsembleRegressor, whatever they are for: the
+classifier is wrong on some releases, and three times larger. Weights in eight bits are given back by DequantizeLinear.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from edge_agent.kernels.graph import Graph, sources
+from edge_agent.kernels.primitives import (
+    Apply,
+    Combine,
+    Constant,
+    Dense,
+    Distance,
+    Fill,
+    Function,
+    Join,
+    Lookup,
+    Metric,
+    Missing,
+    Operation,
+    Pick,
+    Reduce,
+    Reduction,
+    Scale,
+    Trees,
+    Vote,
+    Weighting,
+)
+from edge_agent.kernels.rounding import to_singles
+from edge_agent.kernels.tree_layout import lay_out
+from trainer.core.arrays import share_rows
+from trainer.stages.onnx_graph import INPUT_NAME
+from trainer.stages.onnx_writer import OnnxWriter
+
+# Differences (points times columns) that one row may take at once: a thousand rows then take 64 MiB.
+DIFFERENCES = 1 << 14
+# As many rows have numbers of one byte.
+SHARED_ROWS = 1 << 8
+
+
+def emit(graph: Graph) -> bytes:
+    """Return the ONNX model of a graph: float32 `x` (rows, columns) to float32 `scores` (rows, width).
+
+    Raises:
+        RejectedError: the checker of ONNX does not accept it.
+    """
+    w = OnnxWriter(graph.columns)
+    names = [INPUT_NAME]
+    # Values that are the same for every row are kept as one row, until the rows of others stand beside them.
+    single = [False]
+    for index, node in enumerate(graph.nodes):
+        taken = sources(node)
+        alike = all(single[source] for source in taken)
+        mixed = isinstance(node, Join) and not alike
+        given = [w.every_row(names[source]) if mixed and single[source] else names[source] for source in taken]
+        name = EMISSIONS[type(node)](w, node, *given)
+        last = index == len(graph.nodes) - 1
+        names.append(w.every_row(name) if last and alike else name)
+        single.append(alike)
+    return w.finish(names[-1], graph.widths[-1])
+
+
+def _constant(w: OnnxWriter, node: Constant) -> str:
+    return w.floats(node.values)
+
+
+def _scale(w: OnnxWriter, node: Scale, x: str) -> str:
+    center, factor = to_singles(node.center), to_singles(node.factor)
+    if not center.any():
+        return x if (factor == 1).all() else w.op("Mul", x, w.constant(factor))
+    if (factor == 1).all():
+        return w.op("Sub", x, w.constant(center))
+    return w.op("Scaler", x, domain="ai.onnx.ml", offset=center.tolist(), scale=factor.tolist())
+
+
+def _dense(w: OnnxWriter, node: Dense, x: str) -> str:
+    if node.weights.dtype == np.int8:
+        weights = w.op("DequantizeLinear", w.constant(node.weights), w.floats(node.scale))
+    else:
+        weights = w.floats(node.weights)
+    return w.op("Gemm", x, weights, w.floats(node.bias))
+
+
+def _apply(w: OnnxWriter, node: Apply, x: str) -> str:
+    match node.function:
+        case Function.SOFTMAX:
+            return w.op("Softmax", x, axis=1)
+        case Function.SHARE:
+            return w.op("Div", x, w.op("ReduceSum", x, w.integers(1)))
+        case Function.SQUARE:
+            return w.op("Mul", x, x)
+        case Function.SIGN:
+            zero = w.floats(0.0)
+            return w.op("Sub", w.cast(w.op("Greater", x, zero)), w.cast(w.op("Less", x, zero)))
+        case _:
+            return w.op(FUNCTIONS[node.function], x)
+
+
+def _pick(w: OnnxWriter, node: Pick, x: str) -> str:
+    return w.op("Gather", x, w.integers(*node.columns.tolist()), axis=1)
+
+
+def _join(w: OnnxWriter, _: Join, *parts: str) -> str:
+    return w.op("Concat", *parts, axis=1)
+
+
+def _combine(w: OnnxWriter, node: Combine, left: str, right: str) -> str:
+    result = w.op(OPERATIONS[node.operation], left, right)
+    return w.cast(result) if node.operation in COMPARISONS else result
+
+
+def _reduce(w: OnnxWriter, node: Reduce, x: str) -> str:
+    match node.reduction:
+        case Reduction.ARGMAX | Reduction.ARGMIN:
+            return w.cast(w.op("ArgMax" if node.reduction is Reduction.ARGMAX else "ArgMin", x, axis=1))
+        case _:
+            return w.op(f"Reduce{node.reduction.capitalize()}", x, w.integers(1))
+
+
+def _trees(w: OnnxWriter, node: Trees, x: str) -> str:
+    layout = lay_out(node)
+    # Trees one after the other, each from its root on, level by level.
+    order = np.argsort(layout.tree, kind="stable")
+    place = np.empty_like(order)
+    starts = np.searchsorted(layout.tree[order], np.arange(layout.trees))
+    place[order] = np.arange(len(order)) - starts[layout.tree[order]]
+    tree, is_leaf = layout.tree[order], layout.is_leaf[order]
+    child = place[layout.child[order]]
+    right = np.where(is_leaf, 0, place[np.minimum(layout.child[order] + 1, len(order) - 1)])
+    values = to_singles(node.table)[layout.leaf[order]]
+    # A leaf names what is not zero, and one thing at least. Those of the first tree name all, since ONNX Runtime adds
+    # the base to such results only as some leaf named.
+    named = ((values != 0) | (tree == 0)[:, None]) & is_leaf[:, None]
+    named[:, 0] |= is_leaf & ~named.any(axis=1)
+    at, target = np.nonzero(named)
+    extra: dict[str, Any] = {}
+    if node.missing_left is not None:
+        goes_right = np.zeros(len(order), bool) if layout.missing_right is None else layout.missing_right[order]
+        extra["nodes_missing_value_tracks_true"] = (~goes_right & ~is_leaf).astype(int).tolist()
+    return w.op(
+        "TreeEnsembleRegressor",
+        x,
+        domain="ai.onnx.ml",
+        n_targets=node.table.shape[1],
+        aggregate_function="SUM",
+        post_transform="NONE",
+        base_values=to_singles(node.base).tolist() if node.base.any() else None,
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=place[order].tolist(),
+        nodes_featureids=layout.feature[order].tolist(),
+        nodes_modes=["LEAF" if leaf else "BRANCH_LEQ" for leaf in is_leaf.tolist()],
+        nodes_values=np.where(is_leaf, np.float32(0), layout.threshold[order]).tolist(),
+        nodes_truenodeids=np.where(is_leaf, 0, child).tolist(),
+        nodes_falsenodeids=right.tolist(),
+        target_treeids=tree[at].tolist(),
+        target_nodeids=place[order][at].tolist(),
+        target_ids=target.tolist(),
+        target_weights=values[at, target].tolist(),
+        **extra,
+    )
+
+
+def _distance(w: OnnxWriter, node: Distance, x: str) -> str:
+    rows = w.op("Unsqueeze", x, w.integers(1))
+    at_once = max(1, DIFFERENCES // node.points.shape[1])
+    parts = []
+    for begin in range(0, len(node.points), at_once):
+        apart = w.op("Sub", rows, w.floats(node.points[None, begin : begin + at_once]))
+        if node.metric is Metric.CHEBYSHEV:
+            apart = w.op("Abs", apart)
+        parts.append(w.op(METRICS[node.metric], apart, w.integers(2), keepdims=0))
+    return parts[0] if len(parts) == 1 else w.op("Concat", *parts, axis=1)
+
+
+def _vote(w: OnnxWriter, node: Vote, distances: str) -> str:
+    near, nearest = w.op_of_two("TopK", distances, w.integers(node.k), axis=1, largest=0, sorted=1)
+    words = _words(w, node, nearest)
+    if node.weighting is Weighting.UNIFORM:
+        return w.op("ReduceMean", words, w.integers(1), keepdims=0)
+    touches = w.op("Equal", near, w.floats(0.0))
+    touching = w.cast(touches)
+    inverse = w.op("Reciprocal", w.op("Where", touches, w.floats(1.0), near))
+    any_touches = w.op("Greater", w.op("ReduceMax", touching, w.integers(1)), w.floats(0.0))
+    weights = w.op("Where", any_touches, touching, inverse)
+    shares = w.op("Div", weights, w.op("ReduceSum", weights, w.integers(1)))
+    return w.op("ReduceSum", w.op("Mul", w.op("Unsqueeze", shares, w.integers(2)), words), w.integers(1), keepdims=0)
+
+
+def _words(w: OnnxWriter, node: Vote, nearest: str) -> str:
+    """Add the rows of `values` of the nearest; where many are alike, by the number of the row: a byte each."""
+    table, places = share_rows(node.values)
+    if len(table) > SHARED_ROWS or len(table) > len(places) // 2:
+        return w.op("Gather", w.floats(node.values), nearest, axis=0)
+    place = w.op("Gather", w.constant(places.astype(np.uint8)), nearest, axis=0)
+    return w.op("Gather", w.floats(table), w.op("Cast", place, to=TensorProto.INT32), axis=0)
+
+
+def _fill(w: OnnxWriter, node: Fill, x: str) -> str:
+    return w.op("Where", w.op("IsNaN", x), w.floats(node.values), x)
+
+
+def _missing(w: OnnxWriter, _: Missing, x: str) -> str:
+    return w.cast(w.op("IsNaN", x))
+
+
+def _lookup(w: OnnxWriter, node: Lookup, index: str) -> str:
+    zero = w.floats(0.0)
+    # Not by Max, which lets NaN through.
+    positive = w.op("Where", w.op("Greater", index, zero), index, zero)
+    inside = w.op("Min", positive, w.floats(len(node.table) - 1))
+    return w.op(
+        "Gather",
+        w.floats(node.table),
+        w.op("Squeeze", w.op("Cast", inside, to=TensorProto.INT64), w.integers(1)),
+        axis=0,
+    )
+
+
+FUNCTIONS = {
+    Function.RELU: "Relu",
+    Function.LOGISTIC: "Sigmoid",
+    Function.TANH: "Tanh",
+    Function.EXP: "Exp",
+    Function.LOG: "Log",
+    Function.SQRT: "Sqrt",
+    Function.ABS: "Abs",
+    Function.FLOOR: "Floor",
+    Function.NEGATE: "Neg",
+    Function.SIN: "Sin",
+    Function.COS: "Cos",
+}
+
+COMPARISONS = {
+    Operation.GE: "GreaterOrEqual",
+    Operation.GT: "Greater",
+    Operation.LE: "LessOrEqual",
+    Operation.LT: "Less",
+    Operation.EQ: "Equal",
+}
+
+OPERATIONS = COMPARISONS | {
+    Operation.ADD: "Add",
+    Operation.SUB: "Sub",
+    Operation.MUL: "Mul",
+    Operation.DIV: "Div",
+    Operation.MAX: "Max",
+    Operation.MIN: "Min",
+    Operation.POW: "Pow",
+}
+
+METRICS = {Metric.SQUARED: "ReduceSumSquare", Metric.MANHATTAN: "ReduceL1", Metric.CHEBYSHEV: "ReduceMax"}
+
+EMISSIONS: dict[type, Callable[..., str]] = {
+    Constant: _constant,
+    Scale: _scale,
+    Dense: _dense,
+    Apply: _apply,
+    Pick: _pick,
+    Join: _join,
+    Combine: _combine,
+    Reduce: _reduce,
+    Trees: _trees,
+    Distance: _distance,
+    Vote: _vote,
+    Fill: _fill,
+    Missing: _missing,
+    Lookup: _lookup,
+}

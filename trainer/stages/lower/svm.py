@@ -1,0 +1,108 @@
+"""Lowering of the support vector machines: kernels with the support vectors, and weighted sums of them.
+
+House rules: libsvm decides between every two classes; its margins become those of scikit-learn's `ovr` form by votes.
+Probabilities are found by iteration until a tolerance of 0.0025, also for two classes: no graph repeats that exactly.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from edge_agent.kernels.builder import Builder
+from edge_agent.kernels.primitives import Function, Operation
+from trainer.core.arrays import Floats
+from trainer.errors import CannotLower
+from trainer.stages.lower.kernels import Kernel, add_kernel_sums
+from trainer.stages.lower.linear import lower_margins, lower_values
+from trainer.stages.lower.registry import Lowering
+
+
+def _add_sums(estimator: Any, b: Builder, source: int, coefficients: Floats, bias: Floats) -> int:
+    """Add `kernel(x, support_vectors_) @ coefficients + bias`; a linear kernel becomes one small product."""
+    vectors = _dense(estimator.support_vectors_)
+    if isinstance(estimator.kernel, str) and len(vectors) == 0:
+        raise CannotLower("it has no support vectors", "fit it with other parameters: this one is a constant")
+    gamma = estimator._gamma  # noqa: SLF001 - kept nowhere else
+    kernel = Kernel(estimator.kernel, gamma, estimator.degree, estimator.coef0)
+    return add_kernel_sums(b, source, vectors, kernel, coefficients, bias)
+
+
+def _dense(matrix: Any) -> Floats:
+    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, dtype=np.float64)
+
+
+def lower_regressor(estimator: Any, b: Builder, source: int) -> int:
+    """SVR, NuSVR: `dual_coef_` over the kernels with `support_vectors_`, plus `intercept_`."""
+    return _add_sums(estimator, b, source, _dense(estimator.dual_coef_).T, estimator.intercept_)
+
+
+def lower_one_class(estimator: Any, b: Builder, source: int) -> int:
+    """OneClassSVM: its decision function, in the same form as a regression."""
+    return lower_regressor(estimator, b, source)
+
+
+def _pair_coefficients(estimator: Any) -> Floats:
+    """Return (support vectors, pairs) from `dual_coef_`: libsvm's layout, see its README on `sv_coef`."""
+    dual = _dense(estimator.dual_coef_)
+    ends = np.cumsum(estimator.n_support_)
+    runs = [slice(end - size, end) for end, size in zip(ends, estimator.n_support_, strict=True)]
+    pairs = list(combinations(range(len(runs)), 2))
+    coefficients = np.zeros((dual.shape[1], len(pairs)))
+    for index, (first, second) in enumerate(pairs):
+        coefficients[runs[first], index] = dual[second - 1, runs[first]]
+        coefficients[runs[second], index] = dual[first, runs[second]]
+    return coefficients
+
+
+def lower_decision(estimator: Any, b: Builder, source: int) -> int:
+    """SVC, NuSVC: the decision function; of more than two classes the votes of all pairs, ties broken by margins."""
+    if len(estimator.classes_) == 2:
+        return _add_sums(estimator, b, source, _dense(estimator.dual_coef_).T, estimator.intercept_)
+    margins = _add_sums(estimator, b, source, _pair_coefficients(estimator), estimator.intercept_)
+    if estimator.decision_function_shape == "ovo":
+        return margins
+    return add_votes(b, margins, len(estimator.classes_))
+
+
+def add_votes(b: Builder, margins: int, classes: int) -> int:
+    """Add from margins of all pairs (positive: the first of the two) one score a class.
+
+    The score is the votes plus `s / (3 (|s| + 1))` where s sums the margins (sklearn.utils.multiclass,
+    `_ovr_decision_function`).
+    """
+    pairs = list(combinations(range(classes), 2))
+    signs = np.zeros((len(pairs), classes))
+    for index, (first, second) in enumerate(pairs):
+        signs[index, first], signs[index, second] = 1, -1
+    lost = b.combine(margins, Operation.LT, b.constant(0.0))
+    votes = b.dense(lost, -signs, (signs > 0).sum(axis=0).astype(np.float64))
+    total = b.dense(margins, signs)
+    size = b.scale(b.apply(total, Function.ABS), -1.0, 3.0)
+    return b.combine(votes, Operation.ADD, b.combine(total, Operation.DIV, size))
+
+
+def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
+    """SVC, NuSVC: the decision function, unless it was fitted for probabilities."""
+    if not hasattr(estimator, "predict_proba"):
+        return lower_decision(estimator, b, source)
+    raise CannotLower(
+        "the probabilities of an SVM are found by iteration until a tolerance",
+        "fit it with probability=False, or wrap it in CalibratedClassifierCV",
+    )
+
+
+LOWERINGS: Mapping[str, Lowering] = {
+    "sklearn.svm.LinearSVC": lower_margins,
+    "sklearn.svm.LinearSVR": lower_values,
+    "sklearn.svm.SVC": lower_classifier,
+    "sklearn.svm.NuSVC": lower_classifier,
+    "sklearn.svm.SVR": lower_regressor,
+    "sklearn.svm.NuSVR": lower_regressor,
+    "sklearn.svm.OneClassSVM": lower_one_class,
+}
+MARGINS: Mapping[str, Lowering] = {
+    "sklearn.svm.SVC": lower_decision,
+    "sklearn.svm.NuSVC": lower_decision,
+}
