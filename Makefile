@@ -20,8 +20,8 @@ demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leave
 test: setup ## every test: lint, types, import rules, units, and the system with real processes
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && $(BIN)/pytest $(ARGS)
 
-test-fast: setup ## the tests that start no broker, server or agent
-	@$(BIN)/pytest -n 2 -m "not system" $(ARGS)
+test-fast: setup ## the tests that start no broker, server or agent, and fit no hundreds of estimators
+	@EDGELOOP_TESTS=fast $(BIN)/pytest -n 2 -m "not system and not compiler" $(ARGS)
 
 lint: setup ## ruff, mypy and the import rules alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

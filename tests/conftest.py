@@ -1,7 +1,12 @@
 """What all tests share: properties are judged by their outcome, not by the clock of a shared machine."""
 
+import os
+
 from hypothesis import settings
 
 settings.register_profile("edgeloop", deadline=None)
 settings.register_profile("edgeloop-ci", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("edgeloop-ci" if settings.get_current_profile_name() == "ci" else "edgeloop")
+# `make test-fast`: a glance while one works; every other run looks at as many examples as a test says.
+settings.register_profile("edgeloop-fast", deadline=None, max_examples=20)
+_profile = "edgeloop-ci" if settings.get_current_profile_name() == "ci" else "edgeloop"
+settings.load_profile("edgeloop-fast" if os.environ.get("EDGELOOP_TESTS") == "fast" else _profile)

@@ -136,6 +136,8 @@ def connect() -> Iterator[FleetClient]:
     context = load_context(os.environ)
     try:
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=context.ca) if context.ca else True
+        if context.url.startswith("http://"):
+            verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and loads no certificates to speak no TLS
     except OSError as error:
         raise CommandError(
             f"the certificate {context.ca} cannot be read", str(error), "edgeloop up", Exit.CONFIGURATION

@@ -1,0 +1,13 @@
+"""Every test of a lowering fits estimators, some hundreds in all: they are `compiler` tests."""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.compiler)
