@@ -7,6 +7,6 @@ from hypothesis import settings
 settings.register_profile("edgeloop", deadline=None)
 settings.register_profile("edgeloop-ci", deadline=None, derandomize=True, print_blob=True)
 # `make test-fast`: a glance while one works; every other run looks at as many examples as a test says.
-settings.register_profile("edgeloop-fast", deadline=None, max_examples=20)
+settings.register_profile("edgeloop-fast", deadline=None, max_examples=10)
 _profile = "edgeloop-ci" if settings.get_current_profile_name() == "ci" else "edgeloop"
 settings.load_profile("edgeloop-fast" if os.environ.get("EDGELOOP_TESTS") == "fast" else _profile)

@@ -15,6 +15,8 @@ from edge_agent.contract.profile import Prefer, Profile
 
 # A variant of lower precision must be clearly faster: on a busy machine, runs of one binary differ by half.
 EQUAL_LATENCY = 2.0
+# And one that is hardly larger may be much faster: the same weights weigh about the same on every runtime.
+EQUAL_SIZE = 1.1
 _MIB = 2**20
 _PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT8)
 
@@ -78,7 +80,7 @@ def choose_variant(
     """Choose among a version's variants for one device.
 
     By `latency`: those within twice the least latency are as fast as any; among them fp32 before fp16 before int8, then
-    the faster. By `size`: the smallest on the wire. Without a profile: latency, and only the device's own limits.
+    the faster. By `size`: the smallest on the wire, and of those within a tenth of it the same way. Without a profile: latency, and only the device's own limits.
     """
     fitting: list[_Fitting] = []
     rejected: list[Rejection] = []
@@ -92,11 +94,14 @@ def choose_variant(
     if not fitting:
         why = "; ".join(f"{item.variant}: {item.reason}" for item in rejected) or "the version has no variants"
         return Choice(None, f"no variant fits: {why}", tuple(rejected))
+    latencies = _latencies(capabilities.profile, fitting, measured)
     if profile is not None and profile.prefer is Prefer.SIZE:
-        best = min(fitting, key=lambda item: (item.candidate.packed_size, _rank(item), item.candidate.variant))
-        reason = f"smallest of {len(fitting)} that fit: {best.candidate.packed_size} bytes packed"
+        least = min(item.candidate.packed_size for item in fitting)
+        small = [item for item in fitting if item.candidate.packed_size <= least * EQUAL_SIZE]
+        best = min(small, key=lambda item: (_rank(item), latencies[item.digest], item.candidate.variant))
+        reason = f"fastest of the smallest of {len(fitting)} that fit: {best.candidate.packed_size} bytes packed"
     else:
-        best, reason = _choose_fastest(fitting, profile, _latencies(capabilities.profile, fitting, measured))
+        best, reason = _choose_fastest(fitting, profile, latencies)
     return Choice(best.candidate, reason, tuple(rejected))
 
 

@@ -76,6 +76,8 @@ def test_size_wins_where_the_profile_says_so() -> None:
     small = replace(PI4, prefer=Prefer.SIZE)
     assert chosen(FP32, INT8, profile=small) == "onnx-int8"
     assert chosen(FP32, candidate("onnx-int8", 1, 5000), profile=small) == "onnx-fp32"
+    assert chosen(INT8, candidate("tflite-int8", 3.0, 2100), profile=small) == "tflite-int8"  # hardly larger, faster
+    assert chosen(INT8, candidate("tflite-int8", 3.0, 2300), profile=small) == "onnx-int8"
 
 
 def test_measurements_on_real_boards_of_the_profile_decide() -> None:
