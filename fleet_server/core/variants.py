@@ -80,7 +80,8 @@ def choose_variant(
     """Choose among a version's variants for one device.
 
     By `latency`: those within twice the least latency are as fast as any; among them fp32 before fp16 before int8, then
-    the faster. By `size`: the smallest on the wire, and of those within a tenth of it the same way. Without a profile: latency, and only the device's own limits.
+    the faster. By `size`: of the smallest on the wire and those within a tenth of it, chosen the same way. Without a
+    profile: latency, and only the device's own limits.
     """
     fitting: list[_Fitting] = []
     rejected: list[Rejection] = []
