@@ -15,6 +15,8 @@ from trainer.stages.lower.trees import Forest, add_forest, join_forests, read_tr
 
 # Where scikit-learn cuts probabilities before it takes their logarithm.
 _CUT = float(np.finfo(np.float64).eps)
+# float32 holds a margin of this size to about 0.01; leaves of an ordinary fit stay under some thousands.
+_LARGEST_LEAF = 1e5
 # What a margin is multiplied with in the logistic function: the exponential loss fits half the log odds.
 _SLOPES = {"log_loss": 1.0, "exponential": 2.0}
 
@@ -28,6 +30,7 @@ def add_probabilities(raw: int, b: Builder, slope: float = 1.0) -> int:
 
 def lower_margin(estimator: Any, b: Builder, source: int) -> int:
     """GradientBoostingClassifier's decision function: `init_`, then `learning_rate` times every tree's leaf."""
+    _check_size(estimator)
     if isinstance(estimator.init_, str):
         return _add_stages(estimator, b, source, np.zeros(estimator.estimators_.shape[1]))
     if type(estimator.init_).__name__ == "DummyClassifier":
@@ -47,6 +50,23 @@ def lower_regressor(estimator: Any, b: Builder, source: int) -> int:
     if type(estimator.init_).__name__ == "DummyRegressor":
         return _add_stages(estimator, b, source, np.asarray(estimator.init_.constant_, dtype=np.float64).reshape(-1))
     return _add_stages(estimator, b, source, None, lower_part(estimator.init_, b, source))
+
+
+def _check_size(estimator: Any) -> None:
+    """Refuse margins of several classes so large that float32 loses what tells two of them apart.
+
+    They come of a start that gives a class no probability: its first leaves are the inverse of the cut, about 1e15.
+    """
+    if estimator.estimators_.shape[1] < 2:
+        return
+    largest = estimator.learning_rate * max(
+        float(np.abs(tree.tree_.value).max()) for tree in estimator.estimators_.flat
+    )
+    if largest > _LARGEST_LEAF:
+        raise CannotLower(
+            f"its margins grow by {largest:.0e} in one leaf, and float32 cannot tell such margins apart",
+            "leave `init` out, or start from DummyClassifier(strategy='prior')",
+        )
 
 
 def _add_stages(estimator: Any, b: Builder, source: int, base: Floats | None, start: int | None = None) -> int:
