@@ -200,7 +200,7 @@ class Agent:
         runtimes = ", ".join(f'"{runtime}"' for runtime in self.runtimes)
         self.config.write_text(
             f'profile = "{self.profile}"\nsimulated = true\nstate_dir = "{self.state}"\nruntimes = [{runtimes}]\n\n'
-            f"[api]\nport = 0\n\n[fetch]\nmax_rate_kib_s = {self.max_rate_kib_s}\n"
+            f"[api]\nport = 0\n\n[mqtt]\nreconnect_max_s = 5\n\n[fetch]\nmax_rate_kib_s = {self.max_rate_kib_s}\n"
         )
 
     def enrol(self, url: str, token: str) -> None:
