@@ -86,8 +86,9 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     composition.start()
     opened.callback(wire.close)
     # Before the session: what waited with the broker comes at once, and must find its subscriber.
-    # rumqttd 0.20 panics in its shared subscriptions as soon as its client has been away once.
-    share = None if broker.kind is BrokerKind.IOTCORE else "ingest"
+    # A managed broker serves this process alone. Mosquitto forgets shared subscriptions when it starts again: what a
+    # device sends before this server is back would be acknowledged and lost. rumqttd 0.20 panics in them.
+    share = "ingest" if broker.kind is BrokerKind.EXTERNAL else None
     wire.listen(PatientIntake(composition.intake, composition.stopping), share)
     session.start()
     if not session.wait_connected(_CONNECT_S):
