@@ -39,7 +39,7 @@ def test_nothing_is_lost_between_the_start_of_the_broker_and_of_the_server(tmp_p
         device.stop()
         back = server()
         try:
-            eventually(lambda: TOPICS.up("dev-1", Up.WINDOW) in heard)
+            assert eventually(lambda: TOPICS.up("dev-1", Up.WINDOW) in heard)
         finally:
             back.stop()
     finally:
