@@ -7,7 +7,8 @@
     arrays    little-endian, at offsets from the end of the header that are multiples of 8
 
 House rules: everything in a file is doubted: sizes have bounds, types are those of the primitive's fields, nothing is
-unknown, and the graph checks that it fits together. Floats are stored as float32 (thresholds floored), int8 as int8.
+unknown, and the graph checks that it fits together. Floats are stored as float32 (thresholds floored), small integers
+as they are; a field that is at its default is left out.
 """
 
 import dataclasses
@@ -38,6 +39,7 @@ from edge_agent.kernels.primitives import (
     Pick,
     Reduce,
     Scale,
+    Smalls,
     Trees,
     Vote,
 )
@@ -58,9 +60,14 @@ _KINDS: dict[str, type[Any]] = {
     )
 }  # fmt: skip
 _HINTS = {kind: get_type_hints(kind) for kind in _KINDS.values()}
+_DEFAULTS = {
+    kind: {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    for kind in _KINDS.values()
+}
 _TYPES: dict[str, np.dtype[Any]] = {
     "f4": np.dtype("<f4"),
     "i4": np.dtype("<i4"),
+    "i2": np.dtype("<i2"),
     "i1": np.dtype("i1"),
     "b1": np.dtype("?"),
 }
@@ -68,6 +75,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
 _ARRAYS: dict[Any, tuple[str, ...]] = {
     Floats: ("f4",),
     Floats | Int8s: ("f4", "i1"),
+    Floats | Smalls: ("f4", "i2", "i1"),
     Ints: ("i4",),
     Flags: ("b1",),
     Flags | None: ("b1",),
@@ -87,7 +95,7 @@ def encode(graph: Graph) -> bytes:
     arrays = _ArrayWriter()
     nodes = [
         {"kind": type(node).__name__}
-        | {field.name: _encode_field(node, field.name, arrays) for field in dataclasses.fields(node)}
+        | {name: _encode_field(node, name, arrays) for name in _HINTS[type(node)] if not _is_default(node, name)}
         for node in graph.nodes
     ]
     header = json.dumps({"columns": graph.columns, "nodes": nodes}, separators=(",", ":")).encode("ascii")
@@ -139,10 +147,15 @@ def _decode_node(given: Any, arrays: memoryview) -> Node:
     if kind is None:
         raise FormatError("a node is of an unknown kind")
     hints = _HINTS[kind]
-    if given.keys() != hints.keys():
+    if not hints.keys() - _DEFAULTS[kind].keys() <= given.keys() <= hints.keys():
         raise FormatError(f"the fields of {kind.__name__} are {', '.join(hints)}, not {', '.join(given)}")
-    node: Node = kind(**{name: _decode_field(given[name], hint, arrays) for name, hint in hints.items()})
+    node: Node = kind(**{name: _decode_field(given[name], hints[name], arrays) for name in given})
     return node
+
+
+def _is_default(node: Node, name: str) -> bool:
+    defaults = _DEFAULTS[type(node)]
+    return name in defaults and bool(getattr(node, name) == defaults[name])
 
 
 def _encode_field(node: Node, name: str, arrays: "_ArrayWriter") -> Any:
@@ -177,7 +190,7 @@ class _ArrayWriter:
 
     def add(self, array: NDArray[Any]) -> dict[str, Any]:
         """Append an array; return its place in the header."""
-        name = {"f": "f4", "b": "b1"}.get(array.dtype.kind) or ("i1" if array.dtype == np.int8 else "i4")
+        name = {"f": "f4", "b": "b1"}.get(array.dtype.kind) or f"i{min(array.dtype.itemsize, 4)}"
         at = len(self.data)
         stored = np.ascontiguousarray(array, dtype=_TYPES[name]).tobytes()
         self.data += stored + bytes(-len(stored) % _ALIGNMENT)

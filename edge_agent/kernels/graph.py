@@ -106,7 +106,7 @@ def _measure_one(node: Node, incoming: int) -> int:  # noqa: C901 - one case a p
             if int(node.feature[node.left >= 0].max(initial=-1)) >= incoming:
                 raise ValueError(f"it asks for a column beyond the {incoming} that there are")
             given = int(node.table.shape[1])
-        case Distance(_, points, _):
+        case Distance(_, points):
             given, needed = points.shape
         case Vote(_, _, values, _):
             needed, given = values.shape
@@ -119,8 +119,3 @@ def _measure_one(node: Node, incoming: int) -> int:  # noqa: C901 - one case a p
     if needed != incoming:
         raise ValueError(f"it needs {needed} columns, not {incoming}")
     return given
-
-
-def count_weights(graph: Graph) -> int:
-    """Return how many matrix weights the graph has: those that eight bits make smaller."""
-    return sum(node.weights.size for node in graph.nodes if isinstance(node, Dense))

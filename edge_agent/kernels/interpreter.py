@@ -101,7 +101,7 @@ def make_kernel(node: Node) -> Kernel:  # noqa: C901 - one case a primitive
             moved, by = to_singles(center), to_singles(factor)
             return lambda x: (x - moved) * by
         case Dense(_, weights, bias, scale):
-            matrix, start = to_singles(weights) * np.float32(scale), to_singles(bias)
+            matrix, start = to_singles(weights, scale), to_singles(bias)
             return lambda x: x @ matrix + start
         case Apply(_, function):
             return FUNCTIONS[function]
@@ -115,8 +115,8 @@ def make_kernel(node: Node) -> Kernel:  # noqa: C901 - one case a primitive
             return REDUCTIONS[reduction]
         case Trees():
             return walk.make_walk(node)
-        case Distance(_, points, metric):
-            return neighbours.make_distance(to_singles(points), metric)
+        case Distance(_, points, metric, scale):
+            return neighbours.make_distance(to_singles(points, scale), metric)
         case Vote():
             return neighbours.make_vote(node.k, to_singles(node.values), node.weighting)
         case Fill(_, values):

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int32]
 Int8s: TypeAlias = NDArray[np.int8]
+# Weights in 16 or in 8 bits, beside the scale that they are multiplied with.
+Smalls: TypeAlias = NDArray[np.int16] | NDArray[np.int8]
 Flags: TypeAlias = NDArray[np.bool_]
 
 # What `left` and `right` of a leaf are.
@@ -174,7 +176,7 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trees:
-    """The sum over all trees of the row of `table` that each row's leaf names, plus `base`.
+    """The sum over all trees of the row of `table * scale` that each row's leaf names, plus `base`.
 
     `roots` (trees,), the other node arrays (nodes,), `table` (entries, k), `base` (k,). A node whose `left` is negative
     is a leaf. Else a row goes left where `x[feature] <= threshold`; where that is NaN, as `missing_left` says, and
@@ -189,8 +191,9 @@ class Trees:
     right: Ints
     missing_left: Flags | None
     leaf: Ints
-    table: Floats
+    table: Floats | Smalls
     base: Floats
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         nodes = self.feature.shape
@@ -215,11 +218,12 @@ class Trees:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distance:
-    """The distance to each of `points` (m, n): (rows, m), by differences."""
+    """The distance to each of `points * scale` (m, n): (rows, m), by differences."""
 
     source: int
-    points: Floats
+    points: Floats | Int8s
     metric: Metric
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         _expect(self.points.ndim == 2 and self.points.size > 0, f"points are a matrix, not {self.points.shape}")
@@ -288,6 +292,6 @@ def _expect(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _refuse_nan(*arrays: Floats | Int8s) -> None:
+def _refuse_nan(*arrays: Floats | Smalls) -> None:
     if any(bool(np.isnan(array).any()) for array in arrays):
         raise ValueError("a weight is NaN")

@@ -3,15 +3,19 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.kernels.primitives import Floats, Int8s
+from edge_agent.kernels.primitives import Floats, Smalls
 
 Singles = NDArray[np.float32]
 
 
-def to_singles(values: Floats | Int8s) -> Singles:
-    """Return the nearest float32 values, C-contiguous; what is beyond float32's range becomes infinite."""
+def to_singles(values: Floats | Smalls, scale: float = 1.0) -> Singles:
+    """Return the nearest float32 values, C-contiguous; what is beyond float32's range becomes infinite.
+
+    Small integers are multiplied with their scale as a runtime does it: both are float32.
+    """
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, dtype=np.float32)
+        singles = np.ascontiguousarray(values, dtype=np.float32)
+        return singles if scale == 1 else singles * np.float32(scale)
 
 
 def floor_singles(values: Floats) -> Singles:

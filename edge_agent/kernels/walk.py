@@ -15,7 +15,7 @@ POSITIONS = 1 << 16
 
 def make_walk(trees: Trees) -> Callable[[Singles], Singles]:
     """Return the function from rows to the sums over their leaves."""
-    layout, table, base = lay_out(trees), to_singles(trees.table), to_singles(trees.base)
+    layout, table, base = lay_out(trees), to_singles(trees.table, trees.scale), to_singles(trees.base)
     feature, threshold = layout.feature.astype(np.intp), layout.threshold
     child, missing_right, leaf = layout.child.astype(np.intp), layout.missing_right, layout.leaf.astype(np.intp)
     roots = np.arange(layout.trees, dtype=np.intp)

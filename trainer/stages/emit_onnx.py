@@ -18,7 +18,9 @@ from edge_agent.kernels.primitives import (
     Dense,
     Distance,
     Fill,
+    Floats,
     Function,
+    Int8s,
     Join,
     Lookup,
     Metric,
@@ -80,11 +82,13 @@ def _scale(w: OnnxWriter, node: Scale, x: str) -> str:
 
 
 def _dense(w: OnnxWriter, node: Dense, x: str) -> str:
-    if node.weights.dtype == np.int8:
-        weights = w.op("DequantizeLinear", w.constant(node.weights), w.floats(node.scale))
-    else:
-        weights = w.floats(node.weights)
-    return w.op("Gemm", x, weights, w.floats(node.bias))
+    return w.op("Gemm", x, _weights(w, node.weights, node.scale), w.floats(node.bias))
+
+
+def _weights(w: OnnxWriter, values: Floats | Int8s, scale: float) -> str:
+    if values.dtype == np.int8:
+        return w.op("DequantizeLinear", w.constant(values), w.floats(scale))
+    return w.floats(values)
 
 
 def _apply(w: OnnxWriter, node: Apply, x: str) -> str:
@@ -133,7 +137,7 @@ def _trees(w: OnnxWriter, node: Trees, x: str) -> str:
     tree, is_leaf = layout.tree[order], layout.is_leaf[order]
     child = place[layout.child[order]]
     right = np.where(is_leaf, 0, place[np.minimum(layout.child[order] + 1, len(order) - 1)])
-    values = to_singles(node.table)[layout.leaf[order]]
+    values = to_singles(node.table, node.scale)[layout.leaf[order]]
     # A leaf names what is not zero, and one thing at least. Those of the first tree name all, since ONNX Runtime adds
     # the base to such results only as some leaf named.
     named = ((values != 0) | (tree == 0)[:, None]) & is_leaf[:, None]
@@ -171,7 +175,7 @@ def _distance(w: OnnxWriter, node: Distance, x: str) -> str:
     at_once = max(1, DIFFERENCES // node.points.shape[1])
     parts = []
     for begin in range(0, len(node.points), at_once):
-        apart = w.op("Sub", rows, w.floats(node.points[None, begin : begin + at_once]))
+        apart = w.op("Sub", rows, _weights(w, node.points[None, begin : begin + at_once], node.scale))
         if node.metric is Metric.CHEBYSHEV:
             apart = w.op("Abs", apart)
         parts.append(w.op(METRICS[node.metric], apart, w.integers(2), keepdims=0))

@@ -143,7 +143,7 @@ def _distance(w: TfliteWriter, node: Distance, x: int) -> int:
     for begin in range(0, points, at_once):
         some = node.points[None, begin : begin + at_once]
         shape = (rows, *some.shape[1:])
-        apart = w.op(OPS.SUB, [single, w.floats(some)], shape, schema.SubOptionsT())
+        apart = w.op(OPS.SUB, [single, w.weights(some, node.scale)], shape, schema.SubOptionsT())
         apart = w.op(OPS.SQUARE if node.metric is Metric.SQUARED else OPS.ABS, [apart], shape)
         parts.append(w.fold(OPS.REDUCE_MAX if node.metric is Metric.CHEBYSHEV else OPS.SUM, apart, shape[:2], axis=2))
     return parts[0] if len(parts) == 1 else _join(w, Join((0,)), *parts)

@@ -32,7 +32,7 @@ def emit_trees(w: TfliteWriter, node: Trees, x: int) -> int:
     at = _walk(w, layout, feature, threshold, x)
     rows, columns = w.rows(x), node.table.shape[1]
     leaf = w.gather(w.integers(layout.leaf), at, (rows, layout.trees), kind=INT)
-    words = w.gather(w.floats(node.table), leaf, (rows, layout.trees, columns))
+    words = w.gather(w.weights(node.table, node.scale), leaf, (rows, layout.trees, columns))
     total = w.fold(OPS.SUM, words, (rows, columns))
     if not node.base.any():
         return total

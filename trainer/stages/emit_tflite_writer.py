@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edge_agent.kernels.primitives import Floats, Smalls
 from edge_agent.kernels.rounding import to_singles
 
 INPUT_NAME = "x"
@@ -24,7 +25,9 @@ OPS = schema.BuiltinOperator
 FLOAT, INT, BOOL = schema.TensorType.FLOAT32, schema.TensorType.INT32, schema.TensorType.BOOL
 _SCHEMA_VERSION = 3
 _IDENTIFIER = b"TFL3"
-_KINDS = {"float32": FLOAT, "int32": INT, "int8": schema.TensorType.INT8}
+_KINDS = {"float32": FLOAT, "int32": INT, "int16": schema.TensorType.INT16, "int8": schema.TensorType.INT8}
+# The first versions of DEQUANTIZE that know these types.
+_DEQUANTIZE_VERSIONS = {"int8": 2, "int16": 3}
 
 Shape = tuple[int, ...]
 
@@ -77,8 +80,16 @@ class TfliteWriter:
         """Add an int32 constant."""
         return self.constant(np.ascontiguousarray(values, dtype=np.int32))
 
+    def weights(self, values: Floats | Smalls, scale: float) -> int:
+        """Add a float32 constant that may be kept in small integers: the runtime multiplies them once."""
+        kind = str(values.dtype)
+        if kind not in _DEQUANTIZE_VERSIONS:
+            return self.floats(values)
+        small, version = self.constant(np.ascontiguousarray(values), scale), _DEQUANTIZE_VERSIONS[kind]
+        return self.op(OPS.DEQUANTIZE, [small], values.shape, schema.DequantizeOptionsT(), version=version)
+
     def constant(self, values: NDArray[Any], scale: float = 1.0) -> int:
-        """Add a constant as it is; of int8 values with the scale that they are multiplied by."""
+        """Add a constant as it is; of small integers with the scale that they are multiplied by."""
         data = values.tobytes()
         key = (str(values.dtype), values.shape, data, scale)
         if key not in self._constants:
@@ -87,7 +98,7 @@ class TfliteWriter:
             self._buffers.append(buffer)
             tensor = self._tensor(f"c{len(self._tensors)}", values.shape, _KINDS[str(values.dtype)])
             self._tensors[tensor].buffer = len(self._buffers) - 1
-            if values.dtype == np.int8:
+            if str(values.dtype) in _DEQUANTIZE_VERSIONS:
                 quantization = schema.QuantizationParametersT()
                 quantization.scale, quantization.zeroPoint = [scale], [0]
                 self._tensors[tensor].quantization = quantization

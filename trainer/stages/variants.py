@@ -11,10 +11,10 @@ from pathlib import Path
 
 from edge_agent.contract.manifest import Precision, Runtime
 from edge_agent.kernels.format import encode
-from edge_agent.kernels.graph import Graph, count_weights
+from edge_agent.kernels.graph import Graph
 from trainer.core.golden import score_unit
 from trainer.core.parity import Difference, compare, judge
-from trainer.core.quantization import judge_worth, quantize_graph
+from trainer.core.quantization import count_weights, judge_worth, quantize_graph
 from trainer.errors import CannotLower, ChildError, UnbuildableError
 from trainer.stages.children import Run, run_model
 from trainer.stages.quantize_onnx import RUNTIME_OPTIONS, quantize_weights

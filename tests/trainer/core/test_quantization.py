@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from trainer.core.quantization import LIMIT, judge_worth, quantize
+from trainer.core.quantization import LIMITS, judge_worth, quantize
 
 WEIGHTS = arrays.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.floats(-1e3, 1e3))
 
@@ -15,7 +15,7 @@ WEIGHTS = arrays.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 
 def test_half_a_step_at_most(weights: np.ndarray) -> None:
     values, scale = quantize(weights)
     assert values.dtype == np.int8
-    assert np.abs(values.astype(int)).max() <= LIMIT
+    assert np.abs(values.astype(int)).max() <= LIMITS[np.dtype(np.int8)]
     if np.abs(weights).max() > 1e-30:
         assert np.abs(values * scale - weights).max() <= scale * (0.5 + 1e-4)
 

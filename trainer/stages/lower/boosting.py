@@ -11,7 +11,7 @@ from trainer.core.arrays import Floats
 from trainer.errors import CannotLower
 from trainer.stages.lower.methods import lower_margins
 from trainer.stages.lower.registry import Lowering, lower_part
-from trainer.stages.lower.trees import Forest, add_forest, join_forests, read_tree
+from trainer.stages.lower.trees import Forest, Together, add_forest, join_forests, read_tree
 
 # Where scikit-learn cuts probabilities before it takes their logarithm.
 _CUT = float(np.finfo(np.float64).eps)
@@ -74,7 +74,7 @@ def _add_stages(estimator: Any, b: Builder, source: int, base: Floats | None, st
     trees = [
         _read_stage(tree.tree_, column, columns) for stage in estimator.estimators_ for column, tree in enumerate(stage)
     ]
-    total = add_forest(b, source, join_forests(trees).weighted(estimator.learning_rate), base)
+    total = add_forest(b, source, join_forests(trees, Together.STAGES).weighted(estimator.learning_rate), base)
     return total if start is None else b.combine(total, Operation.ADD, start)
 
 

@@ -16,7 +16,7 @@ from trainer.errors import CannotLower
 from trainer.stages.lower.boosting import add_probabilities
 from trainer.stages.lower.methods import lower_label_indices, lower_margins, lower_method
 from trainer.stages.lower.registry import Lowering, lower_part
-from trainer.stages.lower.trees import LeafRule, add_forest, class_shares, join_forests, read_tree, targets
+from trainer.stages.lower.trees import LeafRule, Together, add_forest, class_shares, join_forests, read_tree, targets
 
 _TREES = ("DecisionTreeClassifier", "ExtraTreeClassifier", "DecisionTreeRegressor", "ExtraTreeRegressor")
 # Far above any prediction that float32 holds to three digits beside it; its sum with one stays finite.
@@ -53,10 +53,12 @@ def lower_bagging_classifier(estimator: Any, b: Builder, source: int) -> int:
     count = int(estimator.n_classes_)
     if are_trees(estimator.estimators_):
         forests = [
-            read_tree(member.tree_, _spread(class_shares, np.eye(count)[_places(member)])).on_columns(columns)
+            read_tree(member.tree_, _spread(class_shares, np.eye(count)[_places(member)]), prunable=True).on_columns(
+                columns
+            )
             for member, columns in members
         ]
-        return add_forest(b, source, join_forests(forests).weighted(1.0 / len(members)))
+        return add_forest(b, source, join_forests(forests, Together.VOICES).weighted(1.0 / len(members)))
     values, blocks = [], []
     for member, columns in members:
         part = _part_of(columns, b, source)
@@ -87,8 +89,8 @@ def lower_bagging_regressor(estimator: Any, b: Builder, source: int) -> int:
     """BaggingRegressor: the mean of its members."""
     members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
     if are_trees(estimator.estimators_):
-        forests = [read_tree(member.tree_, targets).on_columns(columns) for member, columns in members]
-        return add_forest(b, source, join_forests(forests).weighted(1.0 / len(members)))
+        forests = [read_tree(member.tree_, targets, prunable=True).on_columns(columns) for member, columns in members]
+        return add_forest(b, source, join_forests(forests, Together.VOICES).weighted(1.0 / len(members)))
     return add_mean([lower_part(member, b, _part_of(columns, b, source)) for member, columns in members], b)
 
 
@@ -111,7 +113,8 @@ def lower_adaboost_margins(estimator: Any, b: Builder, source: int) -> int:
     ]
     if are_trees(estimator.estimators_):
         forests = [
-            read_tree(member.tree_, _voted(block)) for member, block in zip(estimator.estimators_, blocks, strict=True)
+            read_tree(member.tree_, _voted(block), prunable=True)
+            for member, block in zip(estimator.estimators_, blocks, strict=True)
         ]
         return add_forest(b, source, join_forests(forests))
     votes = [

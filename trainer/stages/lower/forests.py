@@ -9,7 +9,16 @@ from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function, Operation
 from trainer.core.arrays import Floats
 from trainer.stages.lower.registry import Lowering
-from trainer.stages.lower.trees import LeafRule, add_forest, class_shares, instead, join_forests, read_tree, targets
+from trainer.stages.lower.trees import (
+    LeafRule,
+    Together,
+    add_forest,
+    class_shares,
+    instead,
+    join_forests,
+    read_tree,
+    targets,
+)
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
@@ -23,7 +32,8 @@ def lower_regressor(estimator: Any, b: Builder, source: int) -> int:
 
 
 def _add_mean(estimator: Any, rule: LeafRule, b: Builder, source: int) -> int:
-    forest = join_forests([read_tree(tree.tree_, rule) for tree in estimator.estimators_])
+    trees = [read_tree(tree.tree_, rule, prunable=True) for tree in estimator.estimators_]
+    forest = join_forests(trees, Together.VOICES)
     return add_forest(b, source, forest.weighted(1.0 / len(estimator.estimators_)))
 
 

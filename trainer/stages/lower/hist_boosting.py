@@ -16,7 +16,7 @@ from trainer.core.arrays import Floats, Indices
 from trainer.errors import CannotLower
 from trainer.stages.lower.boosting import add_probabilities
 from trainer.stages.lower.registry import Lowering
-from trainer.stages.lower.trees import LEAF, Forest, add_forest, join_forests
+from trainer.stages.lower.trees import LEAF, Forest, Together, add_forest, join_forests
 
 _BITS = 32
 # The losses whose trees add up to the logarithm of the answer.
@@ -37,7 +37,7 @@ def lower_margin(estimator: Any, b: Builder, source: int) -> int:
         for column, predictor in enumerate(stage)
     ]
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001 - as above
-    return add_forest(b, columns.add_to(b, source), join_forests(trees), base, rounded=False)
+    return add_forest(b, columns.add_to(b, source), join_forests(trees, Together.STAGES), base, rounded=False)
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:

@@ -7,7 +7,8 @@ subset of columns renames them with `on_columns`, so that a whole ensemble stays
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,12 +23,24 @@ LEAF = -1
 LeafRule = Callable[[Floats], Floats]
 
 
+class Together(StrEnum):
+    """What the trees of a forest are to each other, which says what becomes of the rest when some are left out."""
+
+    # Stages of a boosting: each mends what those before it left, so that the first ones are a model of their own.
+    STAGES = "stages"
+    # Equal voices of a mean: any of them are a model, with their voices raised.
+    VOICES = "voices"
+    # Anything else: none may be left out.
+    WHOLE = "whole"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Forest:
     """Trees side by side: `roots` into one table of nodes, `left` and `right` absolute, both LEAF where a tree ends.
 
     `values` is (nodes, columns): what a tree that ends in a node adds to the sum. `x <= threshold` goes left; NaN goes
-    left where `missing_left`, else right.
+    left where `missing_left`, else right. `risk` (nodes,) is the impurity of each node times its share of the training
+    rows, where an inner node's value would do as a leaf's.
     """
 
     roots: Indices
@@ -37,6 +50,8 @@ class Forest:
     right: Indices
     missing_left: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
     values: Floats
+    risk: Floats | None = None
+    together: Together = Together.WHOLE
 
     def __len__(self) -> int:
         return len(self.roots)
@@ -50,8 +65,20 @@ class Forest:
         return replace(self, values=self.values * factor)
 
 
-def read_tree(tree: Any, rule: LeafRule) -> Forest:
-    """Return one fitted `tree_` (sklearn.tree._tree.Tree) as a forest of one tree."""
+@runtime_checkable
+class Shrinks(Protocol):
+    """A builder that makes forests smaller before they become a node (see `shrinking`)."""
+
+    def shrink(self, forest: Forest) -> Forest:
+        """Return the forest that is added instead."""
+
+
+def read_tree(tree: Any, rule: LeafRule, *, prunable: bool = False) -> Forest:
+    """Return one fitted `tree_` (sklearn.tree._tree.Tree) as a forest of one tree.
+
+    `prunable` says that the values of inner nodes are what leaves in their places would say.
+    """
+    share = tree.weighted_n_node_samples / tree.weighted_n_node_samples[0]
     left = np.asarray(tree.children_left, dtype=np.intp)
     inner = left >= 0
     return Forest(
@@ -62,10 +89,11 @@ def read_tree(tree: Any, rule: LeafRule) -> Forest:
         right=np.where(inner, tree.children_right, LEAF).astype(np.intp),
         missing_left=np.where(inner, tree.missing_go_to_left, 0).astype(bool),
         values=rule(np.asarray(tree.value, dtype=np.float64)),
+        risk=np.asarray(tree.impurity * share, dtype=np.float64) if prunable else None,
     )
 
 
-def join_forests(forests: Sequence[Forest]) -> Forest:
+def join_forests(forests: Sequence[Forest], kind: Together = Together.WHOLE) -> Forest:
     """Return all trees in one table; the values must have the same columns."""
     offsets = np.cumsum([0, *(len(forest.feature) for forest in forests[:-1])])
 
@@ -75,17 +103,19 @@ def join_forests(forests: Sequence[Forest]) -> Forest:
             [np.where(part == LEAF, LEAF, part + offset) for part, offset in zip(parts, offsets, strict=True)]
         )
 
-    def together(name: str) -> Any:
+    def joined(name: str) -> Any:
         return np.concatenate([getattr(forest, name) for forest in forests])
 
     return Forest(
         roots=shifted("roots"),
-        feature=together("feature"),
-        threshold=together("threshold"),
+        feature=joined("feature"),
+        threshold=joined("threshold"),
         left=shifted("left"),
         right=shifted("right"),
-        missing_left=together("missing_left"),
-        values=together("values"),
+        missing_left=joined("missing_left"),
+        values=joined("values"),
+        risk=None if any(forest.risk is None for forest in forests) else joined("risk"),
+        together=kind,
     )
 
 
@@ -94,6 +124,8 @@ def add_forest(b: Builder, source: int, forest: Forest, base: Floats | None = No
 
     `rounded` says that the trees were fitted to round what they take to float32: those of `sklearn.tree`.
     """
+    if isinstance(b, Shrinks):
+        forest = b.shrink(forest)
     inner = forest.left != LEAF
     splits = fold(b, Splits(source, forest.feature[inner], forest.threshold[inner]), rounded=rounded)
     feature, threshold = np.zeros_like(forest.feature), np.zeros_like(forest.threshold)
@@ -134,12 +166,12 @@ def instead(values: Floats) -> LeafRule:
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
     """DecisionTreeClassifier, ExtraTreeClassifier: shares of the classes in the leaf (`tree_`)."""
-    return add_forest(b, source, read_tree(estimator.tree_, class_shares))
+    return add_forest(b, source, read_tree(estimator.tree_, class_shares, prunable=True))
 
 
 def lower_regressor(estimator: Any, b: Builder, source: int) -> int:
     """DecisionTreeRegressor, ExtraTreeRegressor: the values of the leaf, one column a target (`tree_`)."""
-    return add_forest(b, source, read_tree(estimator.tree_, targets))
+    return add_forest(b, source, read_tree(estimator.tree_, targets, prunable=True))
 
 
 LOWERINGS: Mapping[str, Lowering] = {
