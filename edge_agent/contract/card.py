@@ -102,9 +102,57 @@ class VariantEntry:
             raise ValueError(f"{self.variant!r} has either a digest or the reason why it was not built")
 
 
+class Want(StrEnum):
+    """What a variant shall be as little of as the budget allows."""
+
+    SIZE = "size"
+    LATENCY = "latency"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be lost for a smaller or faster variant, and what is wanted.
+
+    `loss` is in points of accuracy (0.5: from 97.0 to 96.5 %), for values in percent of R² (1: from 0.80 to 0.792).
+    """
+
+    loss: float
+    want: Want = Want.SIZE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.loss <= 100:
+            raise ValueError(f"a budget is 0 to 100 points of accuracy or percent of R², not {self.loss:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """One form of the model on one runtime, as it was measured while searching: whether it was worth building.
+
+    `size` in bytes, one row's latency in µs (0: not measured); `loss` as in `Budget`, beside its standard error over
+    the rows; below 0 where the form scores higher. `marks` says what it is the best of.
+    """
+
+    runtime: Runtime
+    form: str
+    words: str
+    size: int
+    latency_p50_us: float
+    score: float
+    loss: float
+    loss_error: float
+    within: bool
+    marks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """The file `version.json`: the card and all variants."""
+    """The file `version.json`: the card, all variants, and what else was tried within which budget.
+
+    `advice` holds sentences about a model that would do as well and be much smaller.
+    """
 
     card: ModelCard
     variants: tuple[VariantEntry, ...]
+    budget: Budget | None = None
+    frontier: tuple[FrontierPoint, ...] = ()
+    advice: tuple[str, ...] = ()

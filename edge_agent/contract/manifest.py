@@ -41,6 +41,7 @@ class Precision(StrEnum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT16 = "int16"
     INT8 = "int8"
 
 
@@ -159,13 +160,38 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the variant costs where it was built: sizes in bytes (packed: after xz), one row's latency in µs."""
+    """What the variant costs where it was built: sizes in bytes (packed: after xz), one row's latency in µs.
+
+    `batch_us` is the latency of each of a thousand rows together; memory is what a fresh process gained, in MiB, at its
+    peak and after the work. A figure that was not measured is 0.
+    """
 
     size: int
     packed_size: int
     latency_p50_us: float
     latency_p99_us: float
     load_ms: float
+    batch_us: float = 0.0
+    memory_peak_mb: float = 0.0
+    memory_steady_mb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What one version of a runtime made of this variant: a line of its parity certificate.
+
+    `rows` are the held-out ones, `hard_rows` those that were made to go wrong: on thresholds and one float32 step
+    beside them, missing, extreme. `worst_excess` is the largest difference as a multiple of what is tolerated of an
+    exact variant; of a smaller one it is for information. `reason` says why this version may not run the variant.
+    """
+
+    package: str
+    version: str
+    rows: int = 0
+    hard_rows: int = 0
+    max_abs_diff: float = 0.0
+    worst_excess: float = 0.0
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +228,9 @@ class Manifest:
     cost: Cost
     schema: int = 1
     runtime_options: codec.JsonObject = field(default_factory=dict)
+    # How the variant was made smaller, in words; empty where nothing is lost by design.
+    form: str = ""
+    certificate: tuple[Proof, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.model)

@@ -26,10 +26,10 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shrinking:
-    """Keep one in `part` of the nodes (PRUNE) or of the trees (CUT)."""
+    """Keep so many percent of the nodes (PRUNE) or of the trees (CUT)."""
 
     way: Way
-    part: int
+    percent: int
 
 
 class ShrinkingBuilder(Builder):
@@ -42,35 +42,35 @@ class ShrinkingBuilder(Builder):
 
     def shrink(self, forest: Forest) -> Forest:
         """Return the forest made smaller, or as it is where that way is not open to it."""
-        smaller = _WAYS[self._shrinking.way](forest, self._shrinking.part)
+        smaller = _WAYS[self._shrinking.way](forest, self._shrinking.percent / 100)
         if smaller is None:
             return forest
         self.applied = True
         return smaller
 
 
-def _prune(forest: Forest, part: int) -> Forest | None:
+def _prune(forest: Forest, share: float) -> Forest | None:
     if forest.risk is None:
         return None
     nodes = len(forest.left)
-    ends = choose_ends(Structure(forest.roots, forest.left, forest.right, forest.risk), nodes // part)
+    ends = choose_ends(Structure(forest.roots, forest.left, forest.right, forest.risk), int(nodes * share))
     left, right = (np.where(ends, -1, side) for side in (forest.left, forest.right))
     return _without_orphans(replace(forest, left=left, right=right))
 
 
-def _cut(forest: Forest, part: int) -> Forest | None:
+def _cut(forest: Forest, share: float) -> Forest | None:
     if forest.together is Together.WHOLE:
         return None
     # Stages of several classes stand class by class: whole rounds are kept.
     step = forest.values.shape[1] if forest.together is Together.STAGES else 1
-    kept = len(forest) // (part * step) * step
+    kept = int(len(forest) / step * share) * step
     if not kept:
         return None
     factor = len(forest) / kept if forest.together is Together.VOICES else 1.0
     return _without_orphans(replace(forest, roots=forest.roots[:kept]).weighted(factor))
 
 
-_WAYS: dict[Way, Callable[[Forest, int], Forest | None]] = {Way.PRUNE: _prune, Way.CUT: _cut}
+_WAYS: dict[Way, Callable[[Forest, float], Forest | None]] = {Way.PRUNE: _prune, Way.CUT: _cut}
 
 
 def _without_orphans(forest: Forest) -> Forest:
