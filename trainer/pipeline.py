@@ -10,27 +10,32 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from edge_agent.contract.card import DataFingerprint, Gate, ModelCard, SourceKind, VariantEntry, VersionRecord
+from edge_agent.contract.card import Budget, DataFingerprint, Gate, ModelCard, SourceKind, VariantEntry, VersionRecord
 from edge_agent.contract.manifest import Manifest, Task
 from edge_agent.contract.topics import check_name
+from edge_agent.kernels.graph import Graph
+from trainer.core.advice import advise
+from trainer.core.parity import default_budget, describe_budget
 from trainer.core.recipes import GateSpec, Recipe, judge_gates
 from trainer.core.resolution import judge_resolution
 from trainer.core.table import Table, fingerprint
-from trainer.errors import ConfigurationError, GateError, RejectedError, UsageError
+from trainer.errors import CannotLower, ConfigurationError, GateError, RejectedError, UsageError
 from trainer.stages import pack
 from trainer.stages.data import load_data, read_file
-from trainer.stages.fit import fit_recipe, prepare_target
+from trainer.stages.fit import fit_recipe
+from trainer.stages.hardening import harden
 from trainer.stages.metrics import check_metrics, main_metric, measure
-from trainer.stages.onnx_source import accept, judge_output
+from trainer.stages.refits import advise_refits
 from trainer.stages.rehearsal import Rehearsal, rehearse
-from trainer.stages.source import Source, estimator_source, onnx_source
-from trainer.stages.sources import load_estimator
-from trainer.stages.variants import PLANS, Unbuilt, build_variant
+from trainer.stages.requests import CompileRequest, from_onnx, load_source
+from trainer.stages.search import Found, search
+from trainer.stages.source import Source, estimator_source
+from trainer.stages.variants import PLANS, Plan, Proving, Unbuilt, build_variant, lower_source
 
 LIBRARIES = ("edgeloop", "scikit-learn", "numpy", "skl2onnx", "onnx", "onnxruntime", "ai-edge-litert")
 
-# Told (stage, detail) when a stage begins.
-Listener = Callable[[str, str], None]
+# Told (stage, detail, share of the whole work that is done) when a stage begins.
+Listener = Callable[[str, str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,16 @@ class Judging:
     gates: tuple[GateSpec, ...]
     seed: int
     description: str
+    budget: Budget | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What was noticed on the way: warnings, and advice about models that would do as well."""
+
+    warnings: tuple[str, ...]
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +76,6 @@ class Built:
     record: VersionRecord
     manifests: Mapping[str, Manifest]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CompileRequest:
-    """A model that was fitted elsewhere, and rows to judge it by."""
-
-    model: Path
-    data: Path
-    name: str
-    target: str | None = None
-    task: Task | None = None
-    output: str | None = None
-    drop: tuple[str, ...] = ()
-    description: str = ""
-    allow_pickle: bool = False
 
 
 def fit_version(recipe: Recipe, order: Order, tell: Listener, seed: int | None = None) -> Built:
@@ -90,13 +89,13 @@ def fit_version(recipe: Recipe, order: Order, tell: Listener, seed: int | None =
     pack.check_target(order.out, force=order.force)
     names = _metric_names(declaration.task, declaration.metrics, declaration.gates)
     chosen = declaration.split.seed if seed is None else seed
-    tell("rows", declaration.data.sklearn or declaration.data.csv or str(declaration.data.callable))
+    tell("rows", declaration.data.sklearn or declaration.data.csv or str(declaration.data.callable), 0.0)
     table = load_data(declaration.data, Path(recipe.folder))
     warnings = _check_columns(table)
-    tell("fit", f"{table.rows} rows, {len(table.columns)} features")
+    tell("fit", f"{table.rows} rows, {len(table.columns)} features", 0.02)
     fitted = fit_recipe(recipe, table, chosen)
     if isinstance(fitted.model, bytes):
-        source = _from_onnx(fitted.model, declaration.task, fitted.heldout, None)
+        source = from_onnx(fitted.model, declaration.task, fitted.heldout, None)
     else:
         source = estimator_source(fitted.model, SourceKind.RECIPE)
     if source.task is not declaration.task:
@@ -107,9 +106,12 @@ def fit_version(recipe: Recipe, order: Order, tell: Listener, seed: int | None =
         gates=declaration.gates,
         seed=chosen,
         description=declaration.description,
+        budget=declaration.budget,
         lineage={"recipe": recipe.name},
     )
-    return _build(source, table, (fitted.train, fitted.heldout), judging, order, tell, warnings)
+    tell("advice", "whether a smaller model would do", 0.1)
+    notes = Notes(warnings, advise_refits(source, fitted.train, fitted.heldout, declaration.budget))
+    return _build(source, table, (fitted.train, fitted.heldout), judging, order, tell, notes)
 
 
 def compile_version(request: CompileRequest, order: Order, tell: Listener) -> Built:
@@ -123,10 +125,10 @@ def compile_version(request: CompileRequest, order: Order, tell: Listener) -> Bu
     except ValueError as error:
         raise UsageError(str(error)) from error
     pack.check_target(order.out, force=order.force)
-    tell("rows", request.data.name)
+    tell("rows", request.data.name, 0.0)
     table = read_file(request.data, request.target, request.drop)
-    tell("model", request.model.name)
-    source, table = _load_source(request, table)
+    tell("model", request.model.name, 0.05)
+    source, table = load_source(request, table)
     warnings = _check_columns(table)
     names = _metric_names(source.task, (), ()) if table.target is not None else ()
     judging = Judging(
@@ -135,61 +137,10 @@ def compile_version(request: CompileRequest, order: Order, tell: Listener) -> Bu
         gates=(),
         seed=0,
         description=request.description,
+        budget=request.budget,
         lineage={"file": request.model.name, "rows": "given with the model, all used to judge it"},
     )
-    return _build(source, table, (table, table), judging, order, tell, warnings)
-
-
-def _load_source(request: CompileRequest, table: Table) -> tuple[Source, Table]:
-    if request.model.suffix == ".onnx":
-        if request.task is None:
-            raise UsageError("an ONNX graph does not say what it does", "add --task classification (or another)")
-        if not request.model.is_file():
-            raise UsageError(f"there is no model file {request.model}")
-        table = _targeted(request.task, table)
-        return _from_onnx(request.model.read_bytes(), request.task, table, request.output, SourceKind.ONNX), table
-    estimator, kind = load_estimator(request.model, allow_pickle=request.allow_pickle)
-    table = _in_order(table, getattr(estimator, "feature_names_in_", None))
-    if estimator.n_features_in_ != len(table.columns):
-        raise ConfigurationError(
-            f"the model takes {estimator.n_features_in_} features, the data have {len(table.columns)} columns",
-            "name the target with --target, and columns that are no features with --drop",
-        )
-    source = estimator_source(estimator, kind)
-    if request.task not in (None, source.task):
-        raise UsageError(f"--task says {request.task}, the model does {source.task}")
-    return source, _targeted(source.task, table)
-
-
-def _targeted(task: Task, table: Table) -> Table:
-    return table if table.target is None else prepare_target(task, (), table)
-
-
-def _in_order(table: Table, names: Sequence[str] | None) -> Table:
-    """Return the table with its columns in the order in which the estimator was fitted, where it remembers names."""
-    if names is None or list(names) == list(table.columns):
-        return table
-    if missing := [str(name) for name in names if name not in table.columns]:
-        raise ConfigurationError(f"the data lack the column {missing[0]!r} that the model was fitted with")
-    order = [table.columns.index(name) for name in names]
-    return Table(table.name, tuple(map(str, names)), table.x[:, order], table.target)
-
-
-def _from_onnx(
-    data: bytes, task: Task, rows: Table, wanted: str | None, kind: SourceKind = SourceKind.RECIPE
-) -> Source:
-    from trainer.core.arrays import as_singles
-
-    accepted = accept(data, len(rows.columns), wanted)
-    if task is Task.REGRESSION:
-        output = judge_output(task, accepted, rows.x[:0], None)
-    else:
-        guess = judge_output(Task.REGRESSION, accepted, rows.x[:0], None)
-        scores = onnx_source(accepted.data, task, guess, accepted.columns, trees=False, kind=kind).score(
-            as_singles(rows.x)
-        )
-        output = judge_output(task, accepted, scores, rows.target)
-    return onnx_source(accepted.data, task, output, accepted.columns, trees=accepted.trees, kind=kind)
+    return _build(source, table, (table, table), judging, order, tell, Notes(warnings))
 
 
 def _metric_names(task: Task, metrics: Sequence[str], gates: Sequence[GateSpec]) -> tuple[str, ...]:
@@ -212,27 +163,40 @@ def _build(
     judging: Judging,
     order: Order,
     tell: Listener,
-    warnings: tuple[str, ...],
+    notes: Notes,
 ) -> Built:
     train, heldout = parts
-    tell("evaluate", f"{source.name} on {heldout.rows} rows")
+    tell("evaluate", f"{source.name} on {heldout.rows} rows", 0.15)
     rehearsal = rehearse(judging.model, source, train, heldout, judging.metrics[0] if judging.metrics else None)
     metrics = measure(source.task, judging.metrics, source.output, rehearsal.target, rehearsal.reference)
     gates = judge_gates(judging.gates, metrics)
     if failed := [gate for gate in gates if not gate.passed]:
         raise GateError("; ".join(_miss(gate) for gate in failed), "nothing was written: improve the model or the gate")
+    budget = judging.budget or default_budget(source.output.kind)
+    graph = _graph(source)
+    proving = Proving(rehearsal, harden(rehearsal, graph), budget)
+    tell("search", f"smaller forms within {describe_budget(source.output.kind, budget)}", 0.2)
+    found = search(proving, graph) if graph is not None else Found((), ())
     with pack.new_folder(order.out, force=order.force) as folder:
-        entries, manifests = _write_variants(folder, rehearsal, tell)
+        entries, manifests = _write_variants(folder, (*PLANS, *found.plans), proving, tell)
         if not manifests:
             reasons = "; ".join(f"{entry.variant}: {entry.reason}" for entry in entries)
             raise RejectedError(f"no variant could be built: {reasons}")
-        tell("pack", str(order.out))
+        tell("pack", str(order.out), 0.97)
         card = _card(rehearsal, judging, fingerprint(table), metrics, gates, order.created)
-        record = VersionRecord(card, entries)
+        advice = (*notes.advice, *advise(source.output.kind, found.frontier))
+        record = VersionRecord(card, entries, budget, found.frontier, advice)
         (folder / source.file_name).write_bytes(source.file)
         pack.write_heldout(folder, heldout, rehearsal)
         pack.write_record(folder, record)
-    return Built(order.out, record, manifests, warnings)
+    return Built(order.out, record, manifests, notes.warnings)
+
+
+def _graph(source: Source) -> Graph | None:
+    try:
+        return lower_source(source)
+    except CannotLower:
+        return None
 
 
 def _card(
@@ -270,21 +234,21 @@ def _miss(gate: Gate) -> str:
 
 
 def _write_variants(
-    folder: Path, rehearsal: Rehearsal, tell: Listener
+    folder: Path, plans: Sequence[Plan], proving: Proving, tell: Listener
 ) -> tuple[tuple[VariantEntry, ...], dict[str, Manifest]]:
     entries: list[VariantEntry] = []
     manifests: dict[str, Manifest] = {}
-    for plan in PLANS:
-        tell("variant", plan.variant)
+    for index, plan in enumerate(plans):
+        tell("variant", f"{plan.variant} ({index + 1} of {len(plans)})", 0.4 + 0.55 * index / len(plans))
         place = folder / pack.VARIANTS_NAME / plan.variant
         place.mkdir(parents=True)
-        result = build_variant(plan, rehearsal, place)
+        result = build_variant(plan, proving, place)
         if isinstance(result, Unbuilt):
             for path in place.iterdir():
                 path.unlink()
             place.rmdir()
             entries.append(VariantEntry(plan.variant, plan.runtime, plan.precision, reason=result.reason))
         else:
-            manifests[plan.variant], digest = pack.write_bundle(place, result, rehearsal)
+            manifests[plan.variant], digest = pack.write_bundle(place, result, proving)
             entries.append(VariantEntry(plan.variant, plan.runtime, plan.precision, digest=digest))
     return tuple(entries), manifests

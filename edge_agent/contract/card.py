@@ -103,10 +103,11 @@ class VariantEntry:
 
 
 class Want(StrEnum):
-    """What a variant shall be as little of as the budget allows."""
+    """Of what the variants that are built within the budget shall have as little as possible."""
 
     SIZE = "size"
     LATENCY = "latency"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Budget:
     """
 
     loss: float
-    want: Want = Want.SIZE
+    want: Want = Want.BOTH
 
     def __post_init__(self) -> None:
         if not 0 <= self.loss <= 100:

@@ -1,16 +1,19 @@
 """Golden vectors: which rows a device replays before a model may serve, and how near its answers must be.
 
-The hardest rows come first: those nearest to another label, and those with the extremes of the columns. A tolerance
+The hardest rows come first: those on a threshold and one float32 step beside it, those with missing values, those
+nearest to another label, and those with the extremes of the columns. A tolerance
 must let another processor or runtime version pass, and must not let another model pass.
 """
 
 import numpy as np
 
 from edge_agent.contract.manifest import OutputSpec, ScoreKind
+from trainer.core.adversarial import HardRows
 from trainer.core.arrays import Floats, Indices, Singles
 from trainer.core.labels import decision_gaps
 
 ROWS = 32
+HARD_ROWS = 8
 NEAR_TIES = 12
 EXTREMES = 12
 FLOAT_TOLERANCE = 1e-4
@@ -39,6 +42,14 @@ def choose_rows(output: OutputSpec, x: Singles, reference: Floats, rows: int = R
             break
         chosen[int(row)] = None
     return np.array(sorted(chosen), dtype=np.intp)
+
+
+def choose_hard_rows(rows: HardRows, most: int = HARD_ROWS) -> Indices:
+    """Choose at most so many of the hard rows that come in service too, evenly: on, below and above thresholds."""
+    golden = np.flatnonzero(rows.is_golden)
+    if len(golden) <= most:
+        return golden
+    return golden[np.linspace(0, len(golden) - 1, most).astype(np.intp)]
 
 
 def score_unit(output: OutputSpec, scores: Floats) -> float:

@@ -28,14 +28,14 @@ from edge_agent.contract.manifest import (
     Parity,
     Requirements,
 )
-from trainer.core.golden import choose_rows, choose_tolerance
+from trainer.core.golden import ROWS, choose_hard_rows, choose_rows, choose_tolerance
 from trainer.core.histograms import baseline
 from trainer.core.table import Table
 from trainer.errors import UsageError
 from trainer.stages.metrics import predictions
 from trainer.stages.onnx_graph import INPUT_NAME
 from trainer.stages.rehearsal import Rehearsal
-from trainer.stages.variants import Proven
+from trainer.stages.variants import Proven, Proving
 
 VARIANTS_NAME = "variants"
 GOLDEN_NAME = "golden.npz"
@@ -83,13 +83,12 @@ def check_target(target: Path, *, force: bool) -> None:
         raise UsageError(f"{target} holds a version already", "choose another folder with --out, or add --force")
 
 
-def write_bundle(folder: Path, proven: Proven, rehearsal: Rehearsal) -> tuple[Manifest, str]:
+def write_bundle(folder: Path, proven: Proven, proving: Proving) -> tuple[Manifest, str]:
     """Write the files of one variant into `folder`; return its manifest and the bundle's digest."""
-    plan, output = proven.plan, rehearsal.source.output
-    rows = choose_rows(output, rehearsal.x, rehearsal.reference)
+    plan, rehearsal = proven.plan, proving.rehearsal
+    output = rehearsal.source.output
     atol, rtol = choose_tolerance(output, proven.run.scores, proven.kernel_diff)
-    scores = proven.run.scores[rows].astype(np.float32)
-    np.savez(folder / GOLDEN_NAME, x=rehearsal.x[rows], scores=scores)
+    golden_rows = _write_golden(folder / GOLDEN_NAME, proven, proving)
     described = baseline(rehearsal.features, rehearsal.train_rows, output, proven.run.scores)
     (folder / BASELINE_NAME).write_bytes(codec.encode(described))
     (folder / plan.model_file).write_bytes(proven.data)
@@ -104,16 +103,28 @@ def write_bundle(folder: Path, proven: Proven, rehearsal: Rehearsal) -> tuple[Ma
         output=output,
         model_file=plan.model_file,
         baseline_file=BASELINE_NAME,
-        golden=Golden(GOLDEN_NAME, len(rows), atol, rtol),
+        golden=Golden(GOLDEN_NAME, golden_rows, atol, rtol),
         files=files,
         requires=_requirements(folder, files, proven),
         parity=_parity(proven, rehearsal),
         cost=_cost(proven),
         runtime_options=dict(plan.options),
+        form=plan.form,
+        certificate=proven.certificate,
     )
     data = codec.encode(manifest)
     (folder / MANIFEST_NAME).write_bytes(data)
     return manifest, sha256(data)
+
+
+def _write_golden(path: Path, proven: Proven, proving: Proving) -> int:
+    """Write the golden vectors, some of them hard rows, and return how many there are."""
+    rehearsal, hard = proving.rehearsal, choose_hard_rows(proving.hard.rows)
+    rows = choose_rows(rehearsal.source.output, rehearsal.x, rehearsal.reference, ROWS - len(hard))
+    x = np.concatenate([rehearsal.x[rows], proving.hard.rows.x[hard]])
+    scores = np.concatenate([proven.run.scores[rows], proven.hard_scores[hard]])
+    np.savez(path, x=x, scores=scores.astype(np.float32))
+    return len(x)
 
 
 def _file_spec(path: Path) -> FileSpec:

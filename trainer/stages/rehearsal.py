@@ -1,16 +1,16 @@
 """What every variant of a version is judged by: held-out rows, the source's answers on them, and its quality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_agent.contract.baseline import FeatureBaseline
 from edge_agent.contract.manifest import Feature, ScoreKind, Task
-from trainer.core.arrays import Column, Floats, Singles, as_singles
+from trainer.core.arrays import Column, Floats, Indices, Singles, as_singles
 from trainer.core.histograms import feature_baselines
 from trainer.core.table import Table
 from trainer.errors import ConfigurationError, RejectedError
-from trainer.stages.metrics import main_metric, measure, predictions
+from trainer.stages.metrics import main_metric, measure, predictions, truths
 from trainer.stages.source import Source
 
 
@@ -39,6 +39,29 @@ class Rehearsal:
     def input_features(self) -> tuple[Feature, ...]:
         """Return the manifest's description of the input columns; NaN may come in where it did in training."""
         return tuple(Feature(item.name, item.low, item.high, item.missing > 0) for item in self.features)
+
+    @property
+    def judged_indices(self) -> Column:
+        """Return `judged` as indices of labels, -1 for a label that the model does not know; values as they are."""
+        output = self.source.output
+        if output.kind is ScoreKind.VALUE:
+            return self.judged
+        places = {label: index for index, label in enumerate(output.labels)}
+        return np.array([places.get(label, -1) for label in truths(output, self.judged)], dtype=np.intp)
+
+    def take(self, rows: Indices) -> "Rehearsal":
+        """Return the rehearsal on some of the held-out rows."""
+        reference, target, judged = self.reference[rows], self.target[rows], self.judged[rows]
+        (score,) = measure(self.source.task, [self.metric], self.source.output, target, reference).values()
+        return replace(
+            self,
+            x=self.x[rows],
+            target=target,
+            judged=judged,
+            reference=reference,
+            score=score,
+            quality=quality(self.source, judged, reference),
+        )
 
     def measure(self, scores: Floats) -> tuple[float, float]:
         """Return (main metric, quality) of a variant's scores."""

@@ -1,22 +1,27 @@
 """Makes each variant that was asked for and proves it; one that cannot be made or proven keeps its reason.
 
-House rules: a variant runs in a child process only; it is compared with its source over all held-out rows; what is
-shipped is exactly the file that was proven.
+House rules: a variant runs in a child process only; it is compared with its source over all held-out rows and over the
+rows that were made to go wrong; what is shipped is exactly the file that was proven.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from edge_agent.contract.manifest import Precision, Runtime
+import numpy as np
+
+from edge_agent.contract.card import Budget
+from edge_agent.contract.manifest import Precision, Proof, Runtime
 from edge_agent.kernels.format import encode
 from edge_agent.kernels.graph import Graph
+from trainer.core.arrays import Floats, Singles
 from trainer.core.golden import score_unit
-from trainer.core.parity import Difference, compare, judge
-from trainer.core.quantization import count_weights, judge_worth, quantize_graph
+from trainer.core.parity import Difference, compare, judge_agreement, judge_exact, judge_loss
 from trainer.errors import CannotLower, ChildError, UnbuildableError
 from trainer.stages.children import Run, run_model
+from trainer.stages.forms import Form, eight_bits
+from trainer.stages.hardening import Hard
 from trainer.stages.quantize_onnx import RUNTIME_OPTIONS, quantize_weights
 from trainer.stages.rehearsal import Rehearsal
 from trainer.stages.source import Source
@@ -24,17 +29,23 @@ from trainer.stages.source import Source
 # A kernel for one row may round otherwise than the one for many; a model that mixes rows is far beyond.
 BATCH_TOLERANCE = 0.05
 SUFFIXES = {Runtime.ONNX: ".onnx", Runtime.TFLITE: ".tflite", Runtime.NUMPY: ".graph"}
+EIGHT_BITS = "weights in 8 bits"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One variant that is asked for."""
+    """One variant that is asked for; `form` says in words how it is smaller, nothing where it is exact.
+
+    `rounded` says that its numbers were only rounded, so that its labels must be the source's nearly everywhere.
+    """
 
     variant: str
     runtime: Runtime
     precision: Precision
     make: Callable[[Source], bytes]
     options: Mapping[str, str]
+    form: str = ""
+    rounded: bool = False
 
     @property
     def model_file(self) -> str:
@@ -43,15 +54,57 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Proving:
+    """What a variant is held against: the held-out rows, the hard ones, and what it may lose if it is not exact."""
+
+    rehearsal: Rehearsal
+    hard: Hard
+    budget: Budget
+
+    @property
+    def x(self) -> Singles:
+        """Return all rows, the held-out ones first."""
+        return np.concatenate([self.rehearsal.x, self.hard.rows.x])
+
+    def divide(self, scores: Floats) -> tuple[Floats, Floats]:
+        """Return the scores of the held-out rows and those of the hard ones."""
+        return scores[: len(self.rehearsal.x)], scores[len(self.rehearsal.x) :]
+
+    def compare(self, scores: Floats) -> tuple[Difference, Difference]:
+        """Compare the scores of all rows with the source's; return the difference of the held-out and the hard ones.
+
+        Raises:
+            UnbuildableError: they are of another shape, or not finite.
+        """
+        output, trees = self.rehearsal.source.output, self.rehearsal.source.trees
+        heldout, hard = self.divide(scores)
+        usual = float(self.rehearsal.reference.std())
+        try:
+            difference = compare(output, self.rehearsal.reference, heldout, trees=trees)
+        except ValueError as error:
+            raise UnbuildableError(str(error)) from error
+        try:
+            return difference, compare(output, self.hard.reference, hard, trees=trees, spread=usual)
+        except ValueError as error:
+            raise UnbuildableError(f"on rows that were made to go wrong, {error}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Proven:
-    """A variant that answers as its source does: its bytes, what it answered, what it costs."""
+    """A variant that answers as its source does: its bytes, what it answered, what it costs.
+
+    `run.scores` are those of the held-out rows, `hard_scores` those of the hard ones, of which `hard_difference` tells.
+    """
 
     plan: Plan
     data: bytes
     run: Run
+    hard_scores: Floats
     difference: Difference
+    hard_difference: Difference
     score: float
     kernel_diff: float
+    certificate: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +134,11 @@ def make_onnx_fp32(source: Source) -> bytes:
 
 def make_onnx_int8(source: Source) -> bytes:
     """Return the ONNX model with its matrix weights in eight bits."""
-    from trainer.stages.emit_onnx import emit
-
     try:
         graph = lower_source(source)
     except CannotLower:
         return quantize_weights(make_onnx_fp32(source))
-    return emit(_eight_bits(graph))
-
-
-def make_tflite_fp32(source: Source) -> bytes:
-    """Return the lowered source as a TFLite flatbuffer in float32."""
-    from trainer.stages.emit_tflite import emit
-
-    return emit(lower_source(source))
-
-
-def make_tflite_int8(source: Source) -> bytes:
-    """Return the lowered source as a TFLite flatbuffer with matrix weights in eight bits."""
-    from trainer.stages.emit_tflite import emit
-
-    return emit(_eight_bits(lower_source(source)))
-
-
-def make_numpy_fp32(source: Source) -> bytes:
-    """Return the lowered source as a file for the numpy interpreter, in float32."""
-    return encode(lower_source(source))
-
-
-def make_numpy_int8(source: Source) -> bytes:
-    """Return the lowered source as a file for the numpy interpreter, with matrix weights in eight bits."""
-    return encode(_eight_bits(lower_source(source)))
+    return emit(eight_bits(graph), Runtime.ONNX)
 
 
 @lru_cache(maxsize=1)
@@ -128,61 +155,129 @@ def lower_source(source: Source) -> Graph:
     return lower(source.estimator, source.columns)
 
 
-def _eight_bits(graph: Graph) -> Graph:
-    if reason := judge_worth(count_weights(graph)):
-        raise UnbuildableError(reason)
-    return quantize_graph(graph)
+def emit(graph: Graph, runtime: Runtime) -> bytes:
+    """Return the file of a graph for a runtime.
+
+    Raises:
+        UnbuildableError: that runtime cannot say what a node means.
+    """
+    match runtime:
+        case Runtime.ONNX:
+            from trainer.stages import emit_onnx
+
+            return emit_onnx.emit(graph)
+        case Runtime.TFLITE:
+            from trainer.stages import emit_tflite
+
+            return emit_tflite.emit(graph)
+        case Runtime.NUMPY:
+            return encode(graph)
 
 
-PLANS = (
-    Plan("onnx-fp32", Runtime.ONNX, Precision.FP32, make_onnx_fp32, {}),
-    Plan("onnx-int8", Runtime.ONNX, Precision.INT8, make_onnx_int8, RUNTIME_OPTIONS),
-    Plan("tflite-fp32", Runtime.TFLITE, Precision.FP32, make_tflite_fp32, {}),
-    Plan("tflite-int8", Runtime.TFLITE, Precision.INT8, make_tflite_int8, {}),
-    Plan("numpy-fp32", Runtime.NUMPY, Precision.FP32, make_numpy_fp32, {}),
-    Plan("numpy-int8", Runtime.NUMPY, Precision.INT8, make_numpy_int8, {}),
+def options_of(runtime: Runtime, precision: Precision) -> Mapping[str, str]:
+    """Return the settings with which a runtime has to load a variant."""
+    return RUNTIME_OPTIONS if runtime is Runtime.ONNX and precision is Precision.INT8 else {}
+
+
+def plan_form(form: Form, runtime: Runtime) -> Plan:
+    """Return the plan of the variant that a form becomes on a runtime."""
+    return Plan(
+        variant=f"{runtime}-{form.key}",
+        runtime=runtime,
+        precision=form.precision,
+        make=lambda _: emit(form.graph, runtime),
+        options=options_of(runtime, form.precision),
+        form=form.words,
+        rounded=form.rounded,
+    )
+
+
+def _exact(runtime: Runtime) -> Callable[[Source], bytes]:
+    return lambda source: emit(lower_source(source), runtime)
+
+
+def _small(runtime: Runtime) -> Callable[[Source], bytes]:
+    return lambda source: emit(eight_bits(lower_source(source)), runtime)
+
+
+_MAKERS = {
+    (Runtime.ONNX, Precision.FP32): make_onnx_fp32,
+    (Runtime.ONNX, Precision.INT8): make_onnx_int8,
+    (Runtime.TFLITE, Precision.FP32): _exact(Runtime.TFLITE),
+    (Runtime.TFLITE, Precision.INT8): _small(Runtime.TFLITE),
+    (Runtime.NUMPY, Precision.FP32): _exact(Runtime.NUMPY),
+    (Runtime.NUMPY, Precision.INT8): _small(Runtime.NUMPY),
+}
+# What is asked for of every model; the search within the budget adds to it.
+PLANS = tuple(
+    Plan(
+        variant=f"{runtime}-{precision}",
+        runtime=runtime,
+        precision=precision,
+        make=make,
+        options=options_of(runtime, precision),
+        form=EIGHT_BITS if precision is Precision.INT8 else "",
+        rounded=precision is Precision.INT8,
+    )
+    for (runtime, precision), make in _MAKERS.items()
 )
 
 
-def build_variant(plan: Plan, rehearsal: Rehearsal, folder: Path) -> Proven | Unbuilt:
+def build_variant(plan: Plan, proving: Proving, folder: Path) -> Proven | Unbuilt:
     """Make one variant and prove it, with `folder` for its file."""
     try:
-        data = plan.make(rehearsal.source)
-        return prove_variant(plan, data, rehearsal, folder)
+        data = plan.make(proving.rehearsal.source)
+        return prove_variant(plan, data, proving, folder)
     except (UnbuildableError, ChildError) as error:
         return Unbuilt(plan, str(error))
 
 
-def prove_variant(plan: Plan, data: bytes, rehearsal: Rehearsal, folder: Path) -> Proven:
-    """Run a variant over the held-out rows and compare it with its source.
+def prove_variant(plan: Plan, data: bytes, proving: Proving, folder: Path) -> Proven:
+    """Run a variant over the held-out and the hard rows and compare it with its source.
 
     Raises:
         UnbuildableError: it answers otherwise; the message has the measured figures.
         ChildError: it crashed, hung or was refused by its runtime.
     """
-    path = folder / plan.model_file
+    path, rehearsal = folder / plan.model_file, proving.rehearsal
     path.write_bytes(data)
-    run = run_model(path, plan.runtime, rehearsal.x, plan.options, measure=True)
-    source = rehearsal.source
-    try:
-        difference = compare(source.output, rehearsal.reference, run.scores, trees=source.trees)
-    except ValueError as error:
-        raise UnbuildableError(str(error)) from error
-    if not run.single_diff <= BATCH_TOLERANCE * score_unit(source.output, rehearsal.reference):
+    run = run_model(path, plan.runtime, proving.x, plan.options, measure=True)
+    difference, hard_difference = proving.compare(run.scores)
+    if not run.single_diff <= BATCH_TOLERANCE * score_unit(rehearsal.source.output, rehearsal.reference):
         raise UnbuildableError(f"a row alone gets other scores than in a batch, by up to {run.single_diff:.3g}")
-    score, quality = rehearsal.measure(run.scores)
-    if reason := judge(source.output, plan.precision, difference, quality, rehearsal.quality):
+    scores, hard_scores = proving.divide(run.scores)
+    score, quality = rehearsal.measure(scores)
+    if reason := _judge(plan, proving, (difference, hard_difference), quality):
         raise UnbuildableError(reason)
-    return Proven(plan, data, run, difference, score, max(run.single_diff, _kernel_diff(plan, path, rehearsal, run)))
+    kernel_diff = max(run.single_diff, _kernel_diff(plan, path, proving, run))
+    own = replace(run, scores=scores)
+    return Proven(plan, data, own, hard_scores, difference, hard_difference, score, kernel_diff)
 
 
-def _kernel_diff(plan: Plan, path: Path, rehearsal: Rehearsal, run: Run) -> float:
-    """Return how far another implementation of the same operators is from what was proven (TFLite has one here)."""
+def _judge(plan: Plan, proving: Proving, differences: tuple[Difference, Difference], quality: float) -> str | None:
+    """Return why a variant is refused, or nothing where it may be shipped."""
+    heldout, hard = differences
+    if not plan.form:
+        if reason := judge_exact(heldout):
+            return reason
+        reason = judge_exact(hard)
+        return reason and f"on rows that were made to go wrong, {reason}"
+    kind = proving.rehearsal.source.output.kind
+    reason = judge_loss(kind, quality, proving.rehearsal.quality, proving.budget)
+    return reason or (judge_agreement(kind, heldout) if plan.rounded else None)
+
+
+def _kernel_diff(plan: Plan, path: Path, proving: Proving, run: Run) -> float:
+    """Return how far another implementation of the same operators is from what was proven (TFLite has one here).
+
+    Over the rows that golden vectors are chosen from: in eight bits an extreme row is rounded by far more than others.
+    """
     if plan.runtime is not Runtime.TFLITE:
         return 0.0
     try:
-        other = run_model(path, plan.runtime, rehearsal.x, {**plan.options, "kernels": "reference"})
+        other = run_model(path, plan.runtime, proving.x, {**plan.options, "kernels": "reference"})
     except ChildError:
         # Not every operator has a plain kernel; then the floor of the tolerance has to do.
         return 0.0
-    return float(abs(other.scores - run.scores).max())
+    usual = np.concatenate([np.ones(len(proving.rehearsal.x), np.bool_), proving.hard.rows.is_golden])
+    return float(np.abs(other.scores - run.scores)[usual].max())
