@@ -46,6 +46,10 @@ class ChildError(TrainerError):
     """A child process that ran a model crashed, hung or refused it."""
 
 
+class RuntimeUnavailableError(TrainerError):
+    """A release of a runtime cannot be had here, so nothing is proven on it."""
+
+
 class UnbuildableError(Exception):
     """One variant cannot be made; the message is the reason that stands in the version's record."""
 

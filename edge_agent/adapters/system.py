@@ -16,12 +16,12 @@ from pathlib import Path
 
 from edge_agent.contract.manifest import Runtime
 from edge_agent.contract.messages import Capabilities
+from edge_agent.contract.runtimes import DISTRIBUTIONS, GENERIC_PROFILE
 
 MIB = 1024 * 1024
 AGENT_DISTRIBUTION = "edgeloop"
 _PROC = Path("/proc")
 _SYS = Path("/sys")
-GENERIC_PROFILE = "generic"
 # Device-tree model texts begin with these; the longer stands first.
 _BOARDS = (
     ("Raspberry Pi Zero 2", "pi-zero2w"),
@@ -29,11 +29,6 @@ _BOARDS = (
     ("Raspberry Pi 4", "pi4"),
     ("Raspberry Pi 3", "pi3"),
 )
-_DISTRIBUTIONS = {
-    Runtime.ONNX: ("onnxruntime",),
-    Runtime.TFLITE: ("ai-edge-litert", "tflite-runtime"),
-    Runtime.NUMPY: ("numpy",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ def find_runtimes(offered: Iterable[Runtime]) -> dict[str, str]:
     """Map the name of each installed runtime of `offered` to its version, without importing it."""
     found: dict[str, str] = {}
     for runtime in offered:
-        versions = (_version(name) for name in _DISTRIBUTIONS[runtime])
+        versions = (_version(name) for name in DISTRIBUTIONS[runtime])
         if (version := next((text for text in versions if text), None)) is not None:
             found[runtime.value] = version
     return found
