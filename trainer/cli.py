@@ -22,6 +22,7 @@ app = App(
 )
 
 Flag = Parameter(negative="")
+Releases = Annotated[tuple[str, ...] | None, Parameter(negative="")]
 
 
 @app.command
@@ -30,6 +31,7 @@ def fit(
     *,
     out: Path | None = None,
     seed: int | None = None,
+    prove_on: Releases = None,
     changes: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     force: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
@@ -40,17 +42,21 @@ def fit(
         recipe: A recipe that ships with the trainer (see `trainer recipes`), or a .toml or .py file.
         out: The version folder to write; by default build/RECIPE.
         seed: Instead of the recipe's split.seed; every chance in the fit follows from it.
+        prove_on: A release of a runtime to prove every variant on too, such as onnxruntime==1.20.1; repeatable. By
+            default all that `trainer runtimes add` made here; "none" for none.
         changes: Lay key=value over the recipe, such as split.share=0.3 or steps.0.params.max_iter=20; repeatable.
         force: Replace a version folder that is there already.
         json: Print the result as one JSON object.
     """
     from trainer.pipeline import Order, fit_version
     from trainer.report import stages
+    from trainer.stages.environments import choose_releases
     from trainer.stages.recipes import load_recipe
 
     found = load_recipe(recipe, changes)
     with stages() as tell:
-        built = fit_version(found, Order(out or Path("build") / found.name, _now(), force), tell, seed)
+        order = Order(out or Path("build") / found.name, _now(), force, choose_releases(prove_on))
+        built = fit_version(found, order, tell, seed)
     return _print_built(built, json=json)
 
 
@@ -64,6 +70,9 @@ def compile_(
     task: Literal["classification", "regression", "clustering", "anomaly"] | None = None,
     output: str | None = None,
     drop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    budget: float | None = None,
+    want: Literal["size", "latency", "both"] = "both",
+    prove_on: Releases = None,
     description: str = "",
     out: Path | None = None,
     allow_pickle: Annotated[bool, Flag] = False,
@@ -80,15 +89,21 @@ def compile_(
         task: What an ONNX graph does; estimators say it themselves.
         output: Which output of an ONNX graph holds the scores.
         drop: A column of a CSV file that is no feature; repeatable.
+        budget: What a smaller variant may lose: points of accuracy, or percent of R²; by default 0.5, or 1.
+        want: Of what the variants within the budget shall have as little as possible.
+        prove_on: As for `trainer fit`.
         description: A line for the model card.
         out: The version folder to write; by default build/NAME.
         allow_pickle: Load a .joblib file, which runs whatever code is in it.
         force: Replace a version folder that is there already.
         json: Print the result as one JSON object.
     """
+    from edge_agent.contract.card import Want
     from edge_agent.contract.manifest import Task
-    from trainer.pipeline import CompileRequest, Order, compile_version
+    from trainer.pipeline import Order, compile_version
     from trainer.report import stages
+    from trainer.stages.environments import choose_releases
+    from trainer.stages.requests import CompileRequest
 
     request = CompileRequest(
         model=model,
@@ -100,9 +115,12 @@ def compile_(
         drop=drop,
         description=description,
         allow_pickle=allow_pickle,
+        loss=budget,
+        want=Want(want),
     )
+    order = Order(out or Path("build") / name, _now(), force, choose_releases(prove_on))
     with stages() as tell:
-        built = compile_version(request, Order(out or Path("build") / name, _now(), force), tell)
+        built = compile_version(request, order, tell)
     return _print_built(built, json=json)
 
 
@@ -121,10 +139,10 @@ def verify(folder: Path, *, json: Annotated[bool, Flag] = False) -> int:
     record = read_record(folder)
     verdicts = []
     with stages() as tell:
-        for entry in record.variants:
-            if entry.digest is not None:
-                tell("variant", entry.variant)
-                verdicts.append(verify_variant(folder, record, entry))
+        built = [entry for entry in record.variants if entry.digest is not None]
+        for index, entry in enumerate(built):
+            tell("variant", entry.variant, index / len(built))
+            verdicts.append(verify_variant(folder, record, entry))
     passed = bool(verdicts) and all(item.problem is None for item in verdicts)
     if json:
         _print_json({"folder": str(folder), "passed": passed, "variants": to_plain(verdicts)})

@@ -17,10 +17,12 @@ from edge_agent.kernels.graph import Graph
 from trainer.core.advice import advise
 from trainer.core.parity import default_budget, describe_budget
 from trainer.core.recipes import GateSpec, Recipe, judge_gates
+from trainer.core.releases import Release
 from trainer.core.resolution import judge_resolution
 from trainer.core.table import Table, fingerprint
 from trainer.errors import CannotLower, ConfigurationError, GateError, RejectedError, UsageError
 from trainer.stages import pack
+from trainer.stages.certificate import certify
 from trainer.stages.data import load_data, read_file
 from trainer.stages.fit import fit_recipe
 from trainer.stages.hardening import harden
@@ -40,11 +42,12 @@ Listener = Callable[[str, str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Where a version goes, and the time that it is dated with (ISO 8601, UTC)."""
+    """Where a version goes, the time that it is dated with (ISO 8601, UTC), and releases that it is proven on too."""
 
     out: Path
     created: str
     force: bool = False
+    releases: tuple[Release, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def compile_version(request: CompileRequest, order: Order, tell: Listener) -> Bu
         gates=(),
         seed=0,
         description=request.description,
-        budget=request.budget,
+        budget=request.budget(source.output.kind),
         lineage={"file": request.model.name, "rows": "given with the model, all used to judge it"},
     )
     return _build(source, table, (table, table), judging, order, tell, Notes(warnings))
@@ -178,7 +181,8 @@ def _build(
     tell("search", f"smaller forms within {describe_budget(source.output.kind, budget)}", 0.2)
     found = search(proving, graph) if graph is not None else Found((), ())
     with pack.new_folder(order.out, force=order.force) as folder:
-        entries, manifests = _write_variants(folder, (*PLANS, *found.plans), proving, tell)
+        plans = (*PLANS, *found.plans)
+        entries, manifests, unproven = _write_variants(folder, plans, proving, order.releases, tell)
         if not manifests:
             reasons = "; ".join(f"{entry.variant}: {entry.reason}" for entry in entries)
             raise RejectedError(f"no variant could be built: {reasons}")
@@ -189,7 +193,7 @@ def _build(
         (folder / source.file_name).write_bytes(source.file)
         pack.write_heldout(folder, heldout, rehearsal)
         pack.write_record(folder, record)
-    return Built(order.out, record, manifests, notes.warnings)
+    return Built(order.out, record, manifests, (*notes.warnings, *unproven))
 
 
 def _graph(source: Source) -> Graph | None:
@@ -234,10 +238,12 @@ def _miss(gate: Gate) -> str:
 
 
 def _write_variants(
-    folder: Path, plans: Sequence[Plan], proving: Proving, tell: Listener
-) -> tuple[tuple[VariantEntry, ...], dict[str, Manifest]]:
+    folder: Path, plans: Sequence[Plan], proving: Proving, releases: Sequence[Release], tell: Listener
+) -> tuple[tuple[VariantEntry, ...], dict[str, Manifest], tuple[str, ...]]:
+    """Build every plan; return what became of each, the manifests, and on which releases nothing could be proven."""
     entries: list[VariantEntry] = []
     manifests: dict[str, Manifest] = {}
+    unproven: dict[str, None] = {}
     for index, plan in enumerate(plans):
         tell("variant", f"{plan.variant} ({index + 1} of {len(plans)})", 0.4 + 0.55 * index / len(plans))
         place = folder / pack.VARIANTS_NAME / plan.variant
@@ -249,6 +255,8 @@ def _write_variants(
             place.rmdir()
             entries.append(VariantEntry(plan.variant, plan.runtime, plan.precision, reason=result.reason))
         else:
-            manifests[plan.variant], digest = pack.write_bundle(place, result, proving)
+            certificate = certify(place, result, proving, releases)
+            unproven.update(dict.fromkeys(f"not proven there: {reason}" for reason in certificate.unproven))
+            manifests[plan.variant], digest = pack.write_bundle(place, result, proving, certificate.proofs)
             entries.append(VariantEntry(plan.variant, plan.runtime, plan.precision, digest=digest))
-    return tuple(entries), manifests
+    return tuple(entries), manifests, tuple(unproven)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edge_agent.contract.card import Bound, VariantEntry
-from edge_agent.contract.manifest import Manifest, ScoreKind
+from edge_agent.contract.card import Bound, FrontierPoint, VariantEntry, VersionRecord
+from edge_agent.contract.manifest import Manifest, Runtime, ScoreKind, Task
+from trainer.core.frontier import FASTEST, SMALLEST
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -23,18 +25,26 @@ _WIDTH = 140
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, str], None]]:
-    """Give a listener that shows each stage on stderr: live on a terminal, one line each elsewhere."""
+def stages() -> Iterator[Callable[[str, str, float], None]]:
+    """Give a listener that shows each stage on stderr: with a bar on a terminal, one line each elsewhere."""
     console = Console(stderr=True, highlight=False)
     began = time.monotonic()
     if not console.is_terminal:
-        yield lambda stage, detail: console.print(f"{stage}: {escape(detail)}", soft_wrap=True)
+        yield lambda stage, detail, _: console.print(f"{stage}: {escape(detail)}", soft_wrap=True)
         return
-    with console.status("") as status:
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
 
-        def tell(stage: str, detail: str) -> None:
+        def tell(stage: str, detail: str, share: float) -> None:
             console.print(f"[dim]{time.monotonic() - began:6.1f} s[/dim]  [bold]{stage:<9}[/bold] {escape(detail)}")
-            status.update(f"{stage}: {escape(detail)}")
+            bar.update(task, completed=share, description=f"{stage}: {escape(detail)}")
 
         yield tell
 
@@ -60,6 +70,10 @@ def print_built(built: "Built") -> None:
     if card.metrics:
         console.print("metrics: " + ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items()))
     console.print(variants_table(built))
+    if built.record.frontier:
+        console.print(frontier_table(built.record))
+    for sentence in built.record.advice:
+        console.print(f"[green]a much smaller model would do:[/green] {escape(sentence)}")
     if card.gates:
         console.print(gates_table(built))
     console.print(f"written to {escape(str(built.folder))}")
@@ -99,6 +113,48 @@ def _cells(entry: VariantEntry, manifest: Manifest) -> Sequence[str]:
         f"{parity.score:.4f}",
         f"{manifest.requires.memory_mb:.0f}",
     )
+
+
+def frontier_table(record: VersionRecord) -> Table:
+    """Return the table of what the search found: one line a form, sizes and latencies by runtime."""
+    kind, budget = ("%", "R²") if record.card.task is Task.REGRESSION else ("points", "accuracy"), record.budget
+    asked = "" if budget is None else f": within a loss of {budget.loss:g} {kind[0]} of {kind[1]}"
+    table = Table(title=f"Forms that were tried{asked}", title_justify="left")
+    runtimes = list(dict.fromkeys(point.runtime for point in record.frontier))
+    for name in ("form", "score", f"loss {kind[0]}", "within"):
+        table.add_column(name, justify="left" if name in ("form", "within") else "right")
+    for runtime in runtimes:
+        table.add_column(f"{runtime} kB", justify="right")
+        table.add_column("µs", justify="right")
+    for form, points in _by_form(record.frontier):
+        first = next(iter(points.values()))
+        cells = [
+            form,
+            f"{first.score:.4f}",
+            f"{first.loss:+.2f} ± {first.loss_error:.2f}",
+            "yes" if first.within else "–",
+        ]
+        for runtime in runtimes:
+            cells.extend(_frontier_cells(points.get(runtime)))
+        table.add_row(*cells, style=None if first.within else "dim")
+    table.caption = "▾ smallest, ⚡ fastest of those within the budget, and a tenth better than fp32; else fp32"
+    table.caption_justify = "left"
+    return table
+
+
+def _by_form(frontier: Sequence[FrontierPoint]) -> Sequence[tuple[str, dict[Runtime, FrontierPoint]]]:
+    forms: dict[str, dict[Runtime, FrontierPoint]] = {}
+    for point in frontier:
+        forms.setdefault(point.form, {})[point.runtime] = point
+    return list(forms.items())
+
+
+def _frontier_cells(point: FrontierPoint | None) -> tuple[str, str]:
+    if point is None:
+        return "–", "–"
+    size = f"{point.size / 1000:.1f}" + (" ▾" if SMALLEST in point.marks else "")
+    latency = f"{point.latency_p50_us:.1f}" if point.latency_p50_us else "–"
+    return size, latency + (" ⚡" if FASTEST in point.marks else "")
 
 
 def gates_table(built: "Built") -> Table:

@@ -49,10 +49,8 @@ def advise_refit(kind: ScoreKind, own: Refit, others: Sequence[Refit], budget: B
     best = min(fine, key=lambda other: other.size)
     name = "R²" if kind is ScoreKind.VALUE else "accuracy"
     how = "scores higher" if best.quality > own.quality else "scores as well within the budget"
-    return (
-        f"fitted with {best.change} it is {own.size / best.size:.1f}× smaller and {how}: "
-        f"{name} {best.quality:.4f} against {own.quality:.4f}",
-    )
+    times, figures = own.size / best.size, f"{name} {best.quality:.4f} against {own.quality:.4f}"
+    return (f"fitted with {best.change} it is {times:.1f}× smaller and {how} ({figures})",)
 
 
 def _amount(kind: ScoreKind, points: float) -> str:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def list_environments() -> tuple[Environment, ...]:
     folder = environments_folder()
     names = [path.name for path in folder.iterdir() if "==" in path.name] if folder.is_dir() else []
     return tuple(_environment(release) for release in sorted(map(parse_release, names)))
+
+
+def choose_releases(names: Sequence[str] | None) -> tuple[Release, ...]:
+    """Return the releases of these names; without names all that are here, and none for "none".
+
+    Raises:
+        UsageError: a name is no release of a runtime.
+    """
+    if names is None:
+        return tuple(environment.release for environment in list_environments())
+    return () if list(names) == ["none"] else tuple(map(parse_release, names))
 
 
 def make_environment(release: Release) -> Environment:

@@ -26,6 +26,7 @@ from edge_agent.contract.manifest import (
     InputSpec,
     Manifest,
     Parity,
+    Proof,
     Requirements,
 )
 from trainer.core.golden import ROWS, choose_hard_rows, choose_rows, choose_tolerance
@@ -83,7 +84,9 @@ def check_target(target: Path, *, force: bool) -> None:
         raise UsageError(f"{target} holds a version already", "choose another folder with --out, or add --force")
 
 
-def write_bundle(folder: Path, proven: Proven, proving: Proving) -> tuple[Manifest, str]:
+def write_bundle(
+    folder: Path, proven: Proven, proving: Proving, certificate: tuple[Proof, ...]
+) -> tuple[Manifest, str]:
     """Write the files of one variant into `folder`; return its manifest and the bundle's digest."""
     plan, rehearsal = proven.plan, proving.rehearsal
     output = rehearsal.source.output
@@ -110,7 +113,7 @@ def write_bundle(folder: Path, proven: Proven, proving: Proving) -> tuple[Manife
         cost=_cost(proven),
         runtime_options=dict(plan.options),
         form=plan.form,
-        certificate=proven.certificate,
+        certificate=certificate,
     )
     data = codec.encode(manifest)
     (folder / MANIFEST_NAME).write_bytes(data)
@@ -155,7 +158,16 @@ def _cost(proven: Proven) -> Cost:
     """Sizes are of the model file, without golden vectors and baseline."""
     run = proven.run
     packed = len(compress(proven.data))
-    return Cost(len(proven.data), packed, run.latency_p50_us, run.latency_p99_us, run.load_ms)
+    return Cost(
+        size=len(proven.data),
+        packed_size=packed,
+        latency_p50_us=run.latency_p50_us,
+        latency_p99_us=run.latency_p99_us,
+        load_ms=run.load_ms,
+        batch_us=run.batch_us,
+        memory_peak_mb=run.memory_peak_mb,
+        memory_steady_mb=run.memory_steady_mb,
+    )
 
 
 def write_heldout(folder: Path, heldout: Table, rehearsal: Rehearsal) -> None:

@@ -1,12 +1,13 @@
 """A model that was fitted elsewhere and the rows to judge it by: made to fit each other, or refused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_agent.contract.card import Budget, SourceKind
-from edge_agent.contract.manifest import Task
+from edge_agent.contract.card import Budget, SourceKind, Want
+from edge_agent.contract.manifest import ScoreKind, Task
 from trainer.core.arrays import as_singles
+from trainer.core.parity import default_budget
 from trainer.core.table import Table
 from trainer.errors import ConfigurationError, UsageError
 from trainer.stages.fit import prepare_target
@@ -28,7 +29,19 @@ class CompileRequest:
     drop: tuple[str, ...] = ()
     description: str = ""
     allow_pickle: bool = False
-    budget: Budget | None = None
+    loss: float | None = None
+    want: Want = Want.BOTH
+
+    def budget(self, kind: ScoreKind) -> Budget:
+        """Return what may be lost of such scores.
+
+        Raises:
+            UsageError: it is no budget.
+        """
+        try:
+            return replace(default_budget(kind), want=self.want, **({} if self.loss is None else {"loss": self.loss}))
+        except ValueError as error:
+            raise UsageError(str(error), "give a number such as --budget 0.5") from error
 
 
 def load_source(request: CompileRequest, table: Table) -> tuple[Source, Table]:

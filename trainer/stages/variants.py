@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.contract.card import Budget
-from edge_agent.contract.manifest import Precision, Proof, Runtime
+from edge_agent.contract.manifest import Precision, Runtime
 from edge_agent.kernels.format import encode
 from edge_agent.kernels.graph import Graph
 from trainer.core.arrays import Floats, Singles
@@ -104,7 +104,6 @@ class Proven:
     hard_difference: Difference
     score: float
     kernel_diff: float
-    certificate: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +246,14 @@ def prove_variant(plan: Plan, data: bytes, proving: Proving, folder: Path) -> Pr
         raise UnbuildableError(f"a row alone gets other scores than in a batch, by up to {run.single_diff:.3g}")
     scores, hard_scores = proving.divide(run.scores)
     score, quality = rehearsal.measure(scores)
-    if reason := _judge(plan, proving, (difference, hard_difference), quality):
+    if reason := judge(plan, proving, (difference, hard_difference), quality):
         raise UnbuildableError(reason)
     kernel_diff = max(run.single_diff, _kernel_diff(plan, path, proving, run))
     own = replace(run, scores=scores)
     return Proven(plan, data, own, hard_scores, difference, hard_difference, score, kernel_diff)
 
 
-def _judge(plan: Plan, proving: Proving, differences: tuple[Difference, Difference], quality: float) -> str | None:
+def judge(plan: Plan, proving: Proving, differences: tuple[Difference, Difference], quality: float) -> str | None:
     """Return why a variant is refused, or nothing where it may be shipped."""
     heldout, hard = differences
     if not plan.form:
