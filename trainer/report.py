@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edge_agent.contract.card import Bound, FrontierPoint, VariantEntry, VersionRecord
 from edge_agent.contract.manifest import Manifest, Runtime, ScoreKind, Task
-from trainer.core.frontier import FASTEST, SMALLEST
+from trainer.core.frontier import FASTEST, SMALLEST, is_dominated
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -32,13 +32,8 @@ def stages() -> Iterator[Callable[[str, str, float], None]]:
     if not console.is_terminal:
         yield lambda stage, detail, _: console.print(f"{stage}: {escape(detail)}", soft_wrap=True)
         return
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
+    told = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), told)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
 
@@ -116,7 +111,7 @@ def _cells(entry: VariantEntry, manifest: Manifest) -> Sequence[str]:
 
 
 def frontier_table(record: VersionRecord) -> Table:
-    """Return the table of what the search found: one line a form, sizes and latencies by runtime."""
+    """Return the table of what the search found: a line for each form that no other beats, by runtime."""
     kind, budget = ("%", "R²") if record.card.task is Task.REGRESSION else ("points", "accuracy"), record.budget
     asked = "" if budget is None else f": within a loss of {budget.loss:g} {kind[0]} of {kind[1]}"
     table = Table(title=f"Forms that were tried{asked}", title_justify="left")
@@ -127,13 +122,11 @@ def frontier_table(record: VersionRecord) -> Table:
         table.add_column(f"{runtime} kB", justify="right")
         table.add_column("µs", justify="right")
     for form, points in _by_form(record.frontier):
+        if all(is_dominated(point, record.frontier) for point in points.values()):
+            continue
         first = next(iter(points.values()))
-        cells = [
-            form,
-            f"{first.score:.4f}",
-            f"{first.loss:+.2f} ± {first.loss_error:.2f}",
-            "yes" if first.within else "–",
-        ]
+        loss, within = f"{first.loss:+.2f} ± {first.loss_error:.2f}", "yes" if first.within else "–"
+        cells = [form, f"{first.score:.4f}", loss, within]
         for runtime in runtimes:
             cells.extend(_frontier_cells(points.get(runtime)))
         table.add_row(*cells, style=None if first.within else "dim")
