@@ -7,6 +7,7 @@ is quick. Progress goes to stderr, results to stdout; exit codes are 0 done, 1 f
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,21 @@ app = App(
 
 Flag = Parameter(negative="")
 Releases = Annotated[tuple[str, ...] | None, Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What smaller variants may lose, and what is wanted of them."""
+
+    budget: Annotated[
+        float | None,
+        Parameter(help="What a smaller variant may lose: points of accuracy, or percent of R²; by default 0.5, or 1."),
+    ] = None
+    want: Annotated[
+        Literal["size", "latency", "both"],
+        Parameter(help="Of what the variants within the budget shall have as little as possible."),
+    ] = "both"
 
 
 @app.command
@@ -65,13 +81,12 @@ def compile_(
     model: Path,
     *,
     data: Path,
-    name: str,
+    name: str | None = None,
     target: str | None = None,
     task: Literal["classification", "regression", "clustering", "anomaly"] | None = None,
     output: str | None = None,
     drop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    budget: float | None = None,
-    want: Literal["size", "latency", "both"] = "both",
+    within: Within = Within(),
     prove_on: Releases = None,
     description: str = "",
     out: Path | None = None,
@@ -84,13 +99,12 @@ def compile_(
     Args:
         model: A .skops or .onnx file; with --allow-pickle also .joblib.
         data: Rows to judge it by that it was not fitted on: .csv with a header, or .npz with x, y and names.
-        name: The line of models that this is a version of.
+        name: The line of models that this is a version of; by default the file's name.
         target: The target column of a CSV file.
         task: What an ONNX graph does; estimators say it themselves.
         output: Which output of an ONNX graph holds the scores.
         drop: A column of a CSV file that is no feature; repeatable.
-        budget: What a smaller variant may lose: points of accuracy, or percent of R²; by default 0.5, or 1.
-        want: Of what the variants within the budget shall have as little as possible.
+        within: What smaller variants may lose, and what is wanted of them.
         prove_on: As for `trainer fit`.
         description: A line for the model card.
         out: The version folder to write; by default build/NAME.
@@ -108,17 +122,17 @@ def compile_(
     request = CompileRequest(
         model=model,
         data=data,
-        name=name,
+        name=name or model.stem,
         target=target,
         task=None if task is None else Task(task),
         output=output,
         drop=drop,
         description=description,
         allow_pickle=allow_pickle,
-        loss=budget,
-        want=Want(want),
+        loss=within.budget,
+        want=Want(within.want),
     )
-    order = Order(out or Path("build") / name, _now(), force, choose_releases(prove_on))
+    order = Order(out or Path("build") / (name or model.stem), _now(), force, choose_releases(prove_on))
     with stages() as tell:
         built = compile_version(request, order, tell)
     return _print_built(built, json=json)

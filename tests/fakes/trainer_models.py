@@ -11,13 +11,16 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from edge_agent.contract.card import SourceKind
+from edge_agent.contract.card import Budget, SourceKind
 from edge_agent.contract.manifest import Runtime
 from trainer.core.arrays import Column, Floats, Singles, as_singles
+from trainer.core.parity import default_budget
 from trainer.core.table import Table
+from trainer.stages.hardening import harden
 from trainer.stages.rehearsal import Rehearsal, rehearse
 from trainer.stages.run_model import OPENERS
 from trainer.stages.source import Source, estimator_source
+from trainer.stages.variants import Proving, lower_source
 
 
 def rows(seed: int, *, n: int = 120, columns: int = 5, classes: int = 3, shift: float = 0.0) -> tuple[Floats, Column]:
@@ -65,6 +68,12 @@ def table(x: Floats, y: Column | None) -> Table:
 def rehearsal(model: Any, x: Floats, y: Column | None) -> Rehearsal:
     """A rehearsal on the rows themselves."""
     return rehearse("small", source(model), table(x, y), table(x, y), None)
+
+
+def proving(model: Any, x: Floats, y: Column | None, budget: Budget | None = None) -> Proving:
+    """All that a variant of the model is held against."""
+    own = rehearsal(model, x, y)
+    return Proving(own, harden(own, lower_source(own.source)), budget or default_budget(own.source.output.kind))
 
 
 def source(model: Any) -> Source:

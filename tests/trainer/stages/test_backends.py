@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.kernels.builder import Builder
+from edge_agent.kernels.format import decode, encode
 from edge_agent.kernels.graph import Graph
-from edge_agent.kernels.primitives import Function, Metric, Operation, Reduction, Trees, Weighting
+from edge_agent.kernels.primitives import Distance, Function, Metric, Operation, Reduction, Trees, Weighting
 from tests.fakes.graphs import BACKENDS, PRIMITIVES, add_random, add_trees, graphs, grid_rows, threshold_rows
-from trainer.core.quantization import quantize_graph
+from trainer.core.quantization import quantize_graph, quantize_leaves
 from trainer.errors import UnbuildableError
 from trainer.stages import emit_tflite
 
@@ -229,3 +230,24 @@ def walk_slowly(trees: Trees, x: Array) -> Array:
                 at = int(trees.left[at] if goes_left else trees.right[at])
             scores[row] += trees.table[trees.leaf[at]]
     return scores
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+@pytest.mark.parametrize("missing", [False, True])
+def test_leaves_in_small_integers(kind: type[np.signedinteger[Any]], *, missing: bool) -> None:
+    graph = quantize_leaves(trees_graph(3, missing=missing), kind)
+    (node,) = graph.nodes
+    assert isinstance(node, Trees)
+    assert node.table.dtype == kind
+    x = threshold_rows(node, 3)
+    np.testing.assert_array_equal(BACKENDS["numpy"](decode(encode(graph)))(x), agree(graph, x))
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_points_in_eight_bits(metric: Metric) -> None:
+    b = Builder(6)
+    graph = quantize_graph(b.build(b.distance(0, np.random.default_rng(0).normal(size=(40, 6)), metric)))
+    (node,) = graph.nodes
+    assert isinstance(node, Distance)
+    assert node.points.dtype == np.int8
+    agree(graph, grid_rows(6, 30))

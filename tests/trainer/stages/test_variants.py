@@ -13,7 +13,7 @@ from trainer.core.arrays import as_singles
 from trainer.errors import ChildError, RejectedError, UnbuildableError, UsageError
 from trainer.stages import pack, variants
 from trainer.stages.children import run_model
-from trainer.stages.rehearsal import Rehearsal
+from trainer.stages.variants import Proving
 
 PLANS = {plan.variant: plan for plan in variants.PLANS}
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")
-def rehearsal() -> Rehearsal:
-    return trainer_models.rehearsal(*trainer_models.fitted_mlp())
+def proving() -> Proving:
+    return trainer_models.proving(*trainer_models.fitted_mlp())
 
 
 def flip_weights(data: bytes) -> bytes:
@@ -33,30 +33,30 @@ def flip_weights(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def test_flipped_weights_are_refused_with_figures(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_flipped_weights_are_refused_with_figures(proving: Proving, tmp_path: Path) -> None:
     plan = PLANS["onnx-fp32"]
-    good = plan.make(rehearsal.source)
-    assert variants.prove_variant(plan, good, rehearsal, tmp_path).difference.label_agreement == 1.0
+    good = plan.make(proving.rehearsal.source)
+    assert variants.prove_variant(plan, good, proving, tmp_path).difference.label_agreement == 1.0
     with pytest.raises(UnbuildableError, match="times what is tolerated"):
-        variants.prove_variant(plan, flip_weights(good), rehearsal, tmp_path)
+        variants.prove_variant(plan, flip_weights(good), proving, tmp_path)
 
 
-def test_flipped_eight_bit_weights_are_refused_with_figures(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_flipped_eight_bit_weights_are_refused_with_figures(proving: Proving, tmp_path: Path) -> None:
     plan = PLANS["onnx-int8"]
     with pytest.raises(UnbuildableError, match="accuracy falls from"):
-        variants.prove_variant(plan, flip_weights(plan.make(rehearsal.source)), rehearsal, tmp_path)
+        variants.prove_variant(plan, flip_weights(plan.make(proving.rehearsal.source)), proving, tmp_path)
 
 
-def test_a_broken_file_ends_a_child_and_gives_the_reason(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_broken_file_ends_a_child_and_gives_the_reason(proving: Proving, tmp_path: Path) -> None:
     plan = PLANS["tflite-fp32"]
     with pytest.raises(ChildError, match="the runtime refused the model"):
-        variants.prove_variant(plan, plan.make(rehearsal.source)[:500], rehearsal, tmp_path)
+        variants.prove_variant(plan, plan.make(proving.rehearsal.source)[:500], proving, tmp_path)
 
 
-def test_a_bundle_holds_what_was_proven(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_bundle_holds_what_was_proven(proving: Proving, tmp_path: Path) -> None:
     plan = PLANS["tflite-int8"]
-    proven = variants.prove_variant(plan, plan.make(rehearsal.source), rehearsal, tmp_path)
-    manifest, _ = pack.write_bundle(tmp_path, proven, rehearsal)
+    proven = variants.prove_variant(plan, plan.make(proving.rehearsal.source), proving, tmp_path)
+    manifest, _ = pack.write_bundle(tmp_path, proven, proving, ())
     with np.load(tmp_path / "golden.npz", allow_pickle=False) as golden:
         again = run_model(tmp_path / manifest.model_file, Runtime.TFLITE, golden["x"], {})
         assert np.abs(again.scores - golden["scores"]).max() <= manifest.golden.atol
@@ -72,20 +72,20 @@ def test_a_bundle_holds_what_was_proven(rehearsal: Rehearsal, tmp_path: Path) ->
 
 def test_a_model_that_mixes_the_rows_of_a_batch_is_refused(tmp_path: Path) -> None:
     model, x, y = trainer_models.fitted_ridge()
-    rehearsal = trainer_models.rehearsal(model, x, y)
+    proving = trainer_models.proving(model, x, y)
     plan = PLANS["onnx-fp32"]
-    graph = onnx.load_from_string(plan.make(rehearsal.source))
+    graph = onnx.load_from_string(plan.make(proving.rehearsal.source))
     last = graph.graph.node[-1]
     last.output[0] = "own"
     mean = onnx.helper.make_node("ReduceMean", ["own", "axis"], ["mean"], keepdims=1)
     moved = onnx.helper.make_node("Sub", ["own", "mean"], ["centred"])
     back = onnx.helper.make_node("Add", ["centred", "offset"], ["scores"])
     graph.graph.node.extend([mean, moved, back])
-    offset = np.array([[rehearsal.reference.mean()]], dtype=np.float32)
+    offset = np.array([[proving.rehearsal.reference.mean()]], dtype=np.float32)
     graph.graph.initializer.append(numpy_helper.from_array(np.array([0], dtype=np.int64), "axis"))
     graph.graph.initializer.append(numpy_helper.from_array(offset, "offset"))
     with pytest.raises(UnbuildableError, match="a row alone gets other scores"):
-        variants.prove_variant(plan, bytes(graph.SerializeToString()), rehearsal, tmp_path)
+        variants.prove_variant(plan, bytes(graph.SerializeToString()), proving, tmp_path)
 
 
 def test_a_source_without_an_answer_is_refused() -> None:
