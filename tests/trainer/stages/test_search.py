@@ -90,7 +90,9 @@ def test_a_planned_variant_is_proven_like_any_other(tmp_path: Path) -> None:
 
 def test_every_form_of_a_forest_is_smaller_in_the_way_that_it_says() -> None:
     x, _ = noisy()
-    model = RandomForestRegressor(20, random_state=0).fit(x, np.random.default_rng(0).normal(size=len(x)))
+    model = RandomForestRegressor(20, min_samples_leaf=2, random_state=0).fit(
+        x, np.random.default_rng(0).normal(size=len(x))
+    )
     graph = lower(model, x.shape[1])
     forms = {form.key: form for form in smaller_forms(model, graph)}
     for key, form in forms.items():
