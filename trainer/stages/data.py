@@ -88,6 +88,9 @@ def _read_csv(path: Path, target: str | None, drop: Sequence[str]) -> Table:
     for name in (*([target] if target is not None else []), *drop):
         if name not in header:
             raise ConfigurationError(f"{path}: there is no column {name!r}", f"columns are {', '.join(header)}")
+    if rows and all(len(row) == len(header) + 1 for row in rows):
+        # R's write.table gives the numbers of the rows no name in the header.
+        rows = [row[1:] for row in rows]
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise ConfigurationError(f"{path}: line {number} has {len(row)} cells, the header {len(header)}")

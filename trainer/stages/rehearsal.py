@@ -89,7 +89,13 @@ def rehearse(model: str, source: Source, train: Table, heldout: Table, metric: s
             f"the model gives {source.output.columns} values a row, the target is one column", "leave the target out"
         )
     x = as_singles(heldout.x)
-    reference = source.score(x)
+    try:
+        reference = source.score(x)
+    except Exception as error:  # any estimator may refuse any row, in its own words
+        raise RejectedError(
+            f"the model itself cannot answer the held-out rows: {type(error).__name__}: {error}",
+            "give rows as it was fitted to take them",
+        ) from error
     if not np.isfinite(reference).all():
         broken = int((~np.isfinite(reference).all(axis=1)).sum())
         raise RejectedError(f"the model itself gives scores that are not finite on {broken} of {len(x)} held-out rows")

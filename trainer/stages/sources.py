@@ -10,31 +10,52 @@ from typing import Any
 from edge_agent.contract.card import SourceKind
 from trainer.errors import ConfigurationError, RejectedError, UsageError
 
-# Types of scikit-learn and numpy that skops does not trust by itself; each only holds numbers.
-KNOWN_TYPES = frozenset(
-    {
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-        "sklearn.tree._tree.Tree",
-        "sklearn.linear_model._sgd_fast.Hinge",
-        "sklearn.linear_model._sgd_fast.SquaredHinge",
-        "sklearn.linear_model._sgd_fast.EpsilonInsensitive",
-        "sklearn.linear_model._sgd_fast.SquaredEpsilonInsensitive",
-        "sklearn._loss._loss.CyHalfBinomialLoss",
-        "sklearn._loss._loss.CyHalfMultinomialLoss",
-        "sklearn._loss._loss.CyHalfSquaredError",
-        "sklearn._loss._loss.CyHuberLoss",
-        "sklearn._loss.link.IdentityLink",
-        "sklearn._loss.link.Interval",
-        "sklearn._loss.link.LogitLink",
-        "sklearn._loss.link.MultinomialLogit",
-        "sklearn._loss.loss.HalfBinomialLoss",
-        "sklearn._loss.loss.HalfMultinomialLoss",
-        "sklearn._loss.loss.HalfSquaredError",
-        "sklearn.utils._bunch.Bunch",
-        "numpy.dtype",
-    }
-)
+# Types of scikit-learn, scipy and numpy that skops does not trust by itself: each only holds numbers, or is a function
+# of numbers.
+_NAMES = """
+    numpy.dtype numpy.mean numpy.median
+    scipy._lib.array_api_compat.numpy._aliases.asarray scipy.interpolate._bsplines.BSpline
+    scipy.sparse._csc.csc_array scipy.sparse._csc.csc_matrix scipy.sparse._csr.csr_array scipy.sparse._csr.csr_matrix
+    sklearn._loss._loss.CyAbsoluteError sklearn._loss._loss.CyHalfBinomialLoss sklearn._loss._loss.CyHalfGammaLoss
+    sklearn._loss._loss.CyHalfMultinomialLoss sklearn._loss._loss.CyHalfPoissonLoss sklearn._loss._loss.CyPinballLoss
+    sklearn._loss._loss.CyHalfSquaredError sklearn._loss._loss.CyHuberLoss sklearn._loss._loss.CyExponentialLoss
+    sklearn._loss._loss.CyHalfTweedieLoss sklearn._loss._loss.CyHalfTweedieLossIdentity
+    sklearn._loss.link.HalfLogitLink sklearn._loss.link.IdentityLink sklearn._loss.link.Interval
+    sklearn._loss.link.LogLink sklearn._loss.link.LogitLink sklearn._loss.link.MultinomialLogit
+    sklearn._loss.loss.AbsoluteError sklearn._loss.loss.ExponentialLoss sklearn._loss.loss.HalfBinomialLoss
+    sklearn._loss.loss.HalfGammaLoss sklearn._loss.loss.HalfMultinomialLoss sklearn._loss.loss.HalfPoissonLoss
+    sklearn._loss.loss.HalfSquaredError sklearn._loss.loss.HalfTweedieLoss sklearn._loss.loss.HalfTweedieLossIdentity
+    sklearn._loss.loss.HuberLoss sklearn._loss.loss.PinballLoss
+    sklearn.calibration._CalibratedClassifier sklearn.calibration._SigmoidCalibration
+    sklearn.calibration._TemperatureScaling
+    sklearn.cluster._bisect_k_means._BisectingTree
+    sklearn.cluster._kmeans._kmeans_single_elkan sklearn.cluster._kmeans._kmeans_single_lloyd
+    sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor
+    sklearn.feature_selection._mutual_info.mutual_info_classif
+    sklearn.feature_selection._mutual_info.mutual_info_regression
+    sklearn.feature_selection._univariate_selection.chi2 sklearn.feature_selection._univariate_selection.f_classif
+    sklearn.feature_selection._univariate_selection.f_regression
+    sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace
+    sklearn.gaussian_process.kernels.CompoundKernel sklearn.gaussian_process.kernels.ConstantKernel
+    sklearn.gaussian_process.kernels.DotProduct sklearn.gaussian_process.kernels.Exponentiation
+    sklearn.gaussian_process.kernels.ExpSineSquared sklearn.gaussian_process.kernels.Matern
+    sklearn.gaussian_process.kernels.PairwiseKernel sklearn.gaussian_process.kernels.Product
+    sklearn.gaussian_process.kernels.RBF sklearn.gaussian_process.kernels.RationalQuadratic
+    sklearn.gaussian_process.kernels.Sum sklearn.gaussian_process.kernels.WhiteKernel
+    sklearn.linear_model._sgd_fast.EpsilonInsensitive sklearn.linear_model._sgd_fast.Hinge
+    sklearn.linear_model._sgd_fast.SquaredEpsilonInsensitive sklearn.linear_model._sgd_fast.SquaredHinge
+    sklearn.metrics._dist_metrics.ChebyshevDistance32 sklearn.metrics._dist_metrics.ChebyshevDistance64
+    sklearn.metrics._dist_metrics.EuclideanDistance32 sklearn.metrics._dist_metrics.EuclideanDistance64
+    sklearn.metrics._dist_metrics.ManhattanDistance32 sklearn.metrics._dist_metrics.ManhattanDistance64
+    sklearn.metrics._dist_metrics.MinkowskiDistance32 sklearn.metrics._dist_metrics.MinkowskiDistance64
+    sklearn.neighbors._ball_tree.BallTree sklearn.neighbors._ball_tree.BallTree32
+    sklearn.neighbors._ball_tree.BallTree64 sklearn.neighbors._kd_tree.KDTree sklearn.neighbors._kd_tree.KDTree32
+    sklearn.neighbors._kd_tree.KDTree64
+    sklearn.neural_network._stochastic_optimizers.AdamOptimizer
+    sklearn.neural_network._stochastic_optimizers.SGDOptimizer
+    sklearn.tree._tree.Tree sklearn.utils._bunch.Bunch
+    """
+KNOWN_TYPES = frozenset(_NAMES.split())
 _HINT = "save it with skops.io.dump(estimator, 'model.skops')"
 
 

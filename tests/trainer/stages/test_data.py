@@ -86,3 +86,11 @@ def test_only_data_that_scikit_learn_carries_is_known() -> None:
     assert load_data(DataSpec(sklearn="wine"), Path()).rows == 178
     with pytest.raises(ConfigurationError, match="no data set 'fetch_openml'"):
         load_data(DataSpec(sklearn="fetch_openml"), Path())
+
+
+def test_row_numbers_without_a_name_in_the_header_are_left_out(tmp_path: Path) -> None:
+    table = read_file(written(tmp_path, 'a,state\n"1",2.5,on\n"2",3.5,off\n'), "state")
+    assert table.columns == ("a",)
+    assert table.x[:, 0].tolist() == [2.5, 3.5]
+    with pytest.raises(ConfigurationError, match="line 3 has 3 cells, the header 2"):
+        read_file(written(tmp_path, "a,state\n1,on\n2,3.5,off\n"), "state")
