@@ -1,7 +1,7 @@
 # The two commands are `make demo` and `make test`; each sets up all that it needs inside this clone.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench wheel clean
+.PHONY: help setup demo test test-fast test-arm lint bench wheel clean
 BIN := .venv/bin
 # Without cached bytecode every process of the fleet would compile its imports again: slow, and 8 MB more of an agent.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,6 +22,9 @@ test: setup ## every test: lint, types, import rules, units, and the system with
 
 test-fast: setup ## the tests that start no broker, server or agent, and fit no hundreds of estimators
 	@EDGELOOP_TESTS=fast $(BIN)/pytest -n 2 -m "not system and not compiler" $(ARGS)
+
+test-arm: setup ## what is built, proven on emulated boards (aarch64 and 32-bit) with the wheels of real ones
+	@scripts/arm aarch64 >/dev/null && scripts/arm armv7l >/dev/null && $(BIN)/pytest -n 2 -m arm tests/arm $(ARGS)
 
 lint: setup ## ruff, mypy and the import rules alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -30,7 +30,7 @@ from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
 from fleet_server.services.operations import Operations
 from fleet_server.services.outbox import Outbox
-from fleet_server.services.profiles import load_profiles
+from fleet_server.services.profiles import load_denials, load_profiles
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.wire import Accounts, Contact, Wire
@@ -69,7 +69,7 @@ class Composition:
         self._database = Database.at(config.data_dir / "server.db")
         artifacts = ArtifactFolder(config.data_dir / "artifacts")
         announcer = Announcer()
-        assigner = Assigner(artifacts, load_profiles(), config.settings)
+        assigner = Assigner(artifacts, load_profiles(), load_denials(), config.settings)
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
         self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
         self.outbox = Outbox(self._database, artifacts, outside.wire, clock)

@@ -1,8 +1,8 @@
 """Writes what the documentation says of the code, from the code: `python scripts/reference.py`.
 
-Payload tables, the update machine's diagram and the JSON Schema of health are made here and never by hand; a test
-fails when a file differs from what this module would write. Between `<!-- made: NAME -->` and `<!-- end -->` of a
-Markdown file stands the text that the maker of that name returns.
+Payload tables, the update machine's diagram, the list of denied releases and the JSON Schema of health are made here
+and never by hand; a test fails when a file differs from what this module would write. Between `<!-- made: NAME -->`
+and `<!-- end -->` of a Markdown file stands the text that the maker of that name returns.
 """
 
 import dataclasses
@@ -19,7 +19,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from edge_agent.contract import artifacts, manifest, messages, states, windows  # noqa: E402 - the root comes first
+from edge_agent.contract import (  # noqa: E402 - the root comes first
+    artifacts,
+    manifest,
+    messages,
+    runtimes,
+    states,
+    windows,
+)
 from edge_agent.core import update_machine  # noqa: E402 - as above
 
 MESSAGES: tuple[type, ...] = (
@@ -130,14 +137,31 @@ def health_schema() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-MAKERS: Mapping[str, Callable[[], str]] = {"payloads": payload_tables, "reasons": reasons, "machine": machine}
+def denials() -> str:
+    """The releases of runtimes that are denied, as their file says."""
+    rows = ["| Runtime | Versions | What is denied | Where | Why | Known from |", "|---|---|---|---|---|---|"]
+    for item in runtimes.parse_denials((ROOT / "firmware_configs" / runtimes.DENIALS_NAME).read_text()):
+        where = ", ".join(item.machines) or "everywhere"
+        if item.spared:
+            where += f", not on {', '.join(item.spared)}"
+        cells = (item.distribution, ", ".join(item.versions), item.feature or "all of it", where, item.why, item.source)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+MAKERS: Mapping[str, Callable[[], str]] = {
+    "payloads": payload_tables,
+    "reasons": reasons,
+    "machine": machine,
+    "denials": denials,
+}
 MADE = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def written() -> dict[Path, str]:
     """Every file that this module has a say in, with its whole text as it should be."""
     found = {ROOT / "docs" / "schemas" / "health.json": health_schema()}
-    for path in sorted((ROOT / "docs").glob("*.md")):
+    for path in sorted((ROOT / "docs").rglob("*.md")):
         text = path.read_text()
         if MADE.search(text):
             found[path] = MADE.sub(lambda match: f"{match[1]}\n{MAKERS[match[2]]()}\n\n{match[3]}", text)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from trainer.cli_runtimes import app as runtimes
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, TrainerError
 
 app = App(
@@ -21,6 +22,8 @@ app = App(
     help="From scikit-learn (or ONNX) to proven bundles for edge devices: fit, evaluate, compile, quantize, prove.",
     version_flags=["--version"],
 )
+
+app.command(runtimes)
 
 Flag = Parameter(negative="")
 Releases = Annotated[tuple[str, ...] | None, Parameter(negative="")]

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from edge_agent.contract.manifest import Runtime
 from edge_agent.contract.messages import Capabilities
-from edge_agent.contract.runtimes import DISTRIBUTIONS, GENERIC_PROFILE
+from edge_agent.contract.runtimes import DISTRIBUTIONS
 
 MIB = 1024 * 1024
 AGENT_DISTRIBUTION = "edgeloop"
 _PROC = Path("/proc")
 _SYS = Path("/sys")
+GENERIC_PROFILE = "generic"
 # Device-tree model texts begin with these; the longer stands first.
 _BOARDS = (
     ("Raspberry Pi Zero 2", "pi-zero2w"),

@@ -4,7 +4,7 @@ The list is data, `firmware_configs/runtimes.toml`: the trainer proves nothing o
 device no variant for one, the device's doctor names it.
 
 House rules: a device reports a runtime and a version but not the library's name, so a denial of any library of that
-runtime holds for it. A device whose board is not known is every board: what crashes on one may crash there.
+runtime holds for it. Boards are spared by name: one that nobody knows may crash as those did that are known.
 """
 
 import re
@@ -16,7 +16,6 @@ from edge_agent.contract import codec
 from edge_agent.contract.manifest import Runtime
 
 DENIALS_NAME = "runtimes.toml"
-GENERIC_PROFILE = "generic"
 # By the names under which package indexes have them; the first that is installed is used.
 DISTRIBUTIONS: Mapping[Runtime, tuple[str, ...]] = {
     Runtime.ONNX: ("onnxruntime",),
@@ -30,8 +29,8 @@ _VERSIONS = re.compile(r"\d+(\.\d+)*(\.\*)?")
 class Denial:
     """Releases that are not to be used, or with `feature` those in which that alone does not work.
 
-    `versions` are whole ones or end in `.*`. `machines` are those of uname(2) and `boards` names of profiles; empty
-    means all of them.
+    `versions` are whole ones or end in `.*`. `machines` are those of uname(2), none means all; `spared` are profiles of
+    boards on which the release works nevertheless.
     """
 
     distribution: str
@@ -40,7 +39,7 @@ class Denial:
     source: str
     feature: str = ""
     machines: tuple[str, ...] = ()
-    boards: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if runtime_of(self.distribution) is None:
@@ -92,9 +91,8 @@ def judge_board(denials: Iterable[Denial], runtime: str, version: str, machine: 
     """Return why the release that a board reports of a runtime is denied there, or None."""
     for denial in denials:
         here = not denial.machines or machine in denial.machines
-        board = not denial.boards or profile in (*denial.boards, GENERIC_PROFILE)
         known = not denial.feature and runtime_of(denial.distribution) == runtime
-        if known and here and board and denial.covers(version):
+        if known and here and profile not in denial.spared and denial.covers(version):
             return _reason(denial, version)
     return None
 

@@ -2,14 +2,18 @@
 
 import errno
 import os
+import platform
 import socket
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import resources
 
 from edge_agent.adapters import system
 from edge_agent.adapters.identity import Identity, IdentityError, load_identity
+from edge_agent.contract.codec import MalformedError
+from edge_agent.contract.runtimes import DENIALS_NAME, judge_board, parse_denials
 from edge_agent.supervisor.config import AgentConfig
 
 _REACH_TIMEOUT_S = 5.0
@@ -42,6 +46,7 @@ def examine(config: AgentConfig, epoch_s: float, *, is_running: bool) -> tuple[F
         *_identity(config),
         _state_dir(config),
         _runtimes(config),
+        *_denied(config),
         _port(config, is_running),
         _clock(epoch_s),
     )
@@ -86,6 +91,21 @@ def _runtimes(config: AgentConfig) -> Finding:
         hint = "install one: pip install 'edgeloop[onnx]' or 'edgeloop[tflite]'"
         return Finding(Grade.BAD, "no runtime of " + ", ".join(config.runtimes) + " is installed", hint)
     return Finding(Grade.OK, "runtimes: " + ", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+def _denied(config: AgentConfig) -> tuple[Finding, ...]:
+    """Return a finding for each runtime here in a release that is known not to work on this board."""
+    try:
+        text = resources.files("firmware_configs").joinpath(DENIALS_NAME).read_text(encoding="utf-8")
+        denials = parse_denials(text)
+    except (ImportError, OSError, MalformedError) as error:
+        hint = "install edgeloop anew: the file comes with it"
+        return (Finding(Grade.WARN, f"the list of denied runtimes cannot be read: {error}", hint),)
+    board = config.profile or system.detect_profile()
+    found = system.find_runtimes(config.runtimes)
+    reasons = [judge_board(denials, name, version, platform.machine(), board) for name, version in found.items()]
+    hint = "install another release of it; until then the server offers nothing for this runtime"
+    return tuple(Finding(Grade.BAD, reason, hint) for reason in reasons if reason is not None)
 
 
 def _port(config: AgentConfig, is_running: bool) -> Finding:

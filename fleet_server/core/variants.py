@@ -1,8 +1,8 @@
 """Which variant of a version a device is offered.
 
-House rules: first what fits (built, runtime there, precision and runtime allowed by the profile, memory, disk, size),
-then what is best by the profile's preference. A variant that does not fit is listed with its reason. Measurements of
-simulated devices never come in here: they are not a board's.
+House rules: first what fits (built, runtime there and its release not denied, precision and runtime allowed by the
+profile, memory, disk, size), then what is best by the profile's preference. A variant that does not fit is listed with
+its reason. Measurements of simulated devices never come in here: they are not a board's.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from statistics import median
 from edge_agent.contract.manifest import Manifest, Precision, Runtime
 from edge_agent.contract.messages import Capabilities
 from edge_agent.contract.profile import Prefer, Profile
+from edge_agent.contract.runtimes import Denial, judge_board
 
 # A variant of lower precision must be clearly faster: on a busy machine, runs of one binary differ by half.
 EQUAL_LATENCY = 2.0
@@ -76,6 +77,7 @@ def choose_variant(
     profile: Profile | None,
     candidates: Sequence[Candidate],
     measured: Sequence[MeasuredCost] = (),
+    denials: Sequence[Denial] = (),
 ) -> Choice:
     """Choose among a version's variants for one device.
 
@@ -88,7 +90,7 @@ def choose_variant(
     for candidate in candidates:
         if candidate.digest is None or candidate.manifest is None:
             rejected.append(Rejection(candidate.variant, f"not built: {candidate.reason or 'no bundle'}"))
-        elif reason := _misfit(capabilities, profile, candidate.manifest):
+        elif reason := _misfit(capabilities, profile, candidate.manifest, denials):
             rejected.append(Rejection(candidate.variant, reason))
         else:
             fitting.append(_Fitting(candidate, candidate.digest, candidate.manifest))
@@ -106,12 +108,17 @@ def choose_variant(
     return Choice(best.candidate, reason, tuple(rejected))
 
 
-def _misfit(capabilities: Capabilities, profile: Profile | None, manifest: Manifest) -> str | None:
+def _misfit(
+    capabilities: Capabilities, profile: Profile | None, manifest: Manifest, denials: Sequence[Denial]
+) -> str | None:
     """Return why a variant does not fit the device, or None."""
     needs = manifest.requires
     if manifest.runtime not in capabilities.runtimes:
         there = ", ".join(sorted(capabilities.runtimes)) or "none"
         return f"runtime {manifest.runtime} is not on the device (there: {there})"
+    version = capabilities.runtimes[manifest.runtime]
+    if denied := judge_board(denials, manifest.runtime, version, capabilities.arch, capabilities.profile):
+        return denied
     if needs.memory_mb > capabilities.memory_free_mb:
         return f"needs {needs.memory_mb:.0f} MiB of memory, {capabilities.memory_free_mb:.0f} MiB are free"
     if needs.disk_mb > capabilities.disk_free_mb:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from edge_agent.contract import codec
 from edge_agent.contract.manifest import Precision, Runtime
 from edge_agent.contract.messages import AgentSettings, Desired, DesiredBundle, Soak
+from edge_agent.contract.runtimes import Denial
 from fleet_server.core.variants import Candidate, Choice, MeasuredCost, choose_variant
 from fleet_server.services.packing import cut_again
 from fleet_server.services.profiles import Profiles, chunk_bytes
@@ -36,9 +37,12 @@ class Grant:
 class Assigner:
     """Assigns versions to devices and keeps their desired documents in step."""
 
-    def __init__(self, artifacts: ArtifactFolder, profiles: Profiles, settings: AgentSettings) -> None:
+    def __init__(
+        self, artifacts: ArtifactFolder, profiles: Profiles, denials: tuple[Denial, ...], settings: AgentSettings
+    ) -> None:
         self._artifacts = artifacts
         self._profiles = profiles
+        self._denials = denials
         self._settings = settings
 
     def choose(self, connection: Connection, device: devices.Device, model: str, version: int) -> Choice:
@@ -50,7 +54,8 @@ class Assigner:
             for (profile, digest), values in measured.items()
         )
         candidates = tuple(_candidate(item) for item in stored)
-        return choose_variant(device.read_capabilities(), self._profiles.get(device.profile), candidates, costs)
+        profile = self._profiles.get(device.profile)
+        return choose_variant(device.read_capabilities(), profile, candidates, costs, self._denials)
 
     def grant(self, connection: Connection, device: str, grant: Grant, now: int) -> int:
         """Assign a version to a device; return the number of the document that says so."""

@@ -1,4 +1,4 @@
-"""Device profiles as this distribution ships them: data of `firmware_configs`, read once."""
+"""Device profiles and denied releases of runtimes as this distribution ships them: data of `firmware_configs`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from importlib import resources
 from edge_agent.contract import codec
 from edge_agent.contract.artifacts import CHUNK_BYTES
 from edge_agent.contract.profile import Profile
+from edge_agent.contract.runtimes import DENIALS_NAME, Denial, parse_denials
 
 Profiles = Mapping[str, Profile]
 
@@ -26,6 +27,15 @@ def load_profiles() -> Profiles:
             profile = codec.from_plain(Profile, tomllib.loads(file.read_text()), unknown="refuse", at=file.name)
             found[profile.name] = profile
     return found
+
+
+def load_denials() -> tuple[Denial, ...]:
+    """Return the releases of runtimes on which no variant is offered.
+
+    Raises:
+        codec.MalformedError: the list is malformed, or has a key that is not known.
+    """
+    return parse_denials(resources.files("firmware_configs").joinpath(DENIALS_NAME).read_text(encoding="utf-8"))
 
 
 def chunk_bytes(profiles: Profiles, profile: str) -> int:

@@ -1,4 +1,4 @@
-"""A TFLite flatbuffer written by hand: one FULLY_CONNECTED and one SOFTMAX, dynamic batch, with a signature."""
+"""TFLite flatbuffers written or changed by hand, of forms that the trainer itself never emits."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+# Of FULLY_CONNECTED with int8 weights and float activations.
+HYBRID_VERSION = 3
 Array = np.ndarray[Any, Any]
 
 
@@ -39,6 +41,28 @@ def softmax_regression(weights: Array, bias: Array) -> bytes:
     softmax.builtinOptions.beta = 1.0
     graph.operators = [dense, softmax]
     model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def one_scale_a_channel(data: bytes) -> bytes:
+    """Return the model with the float32 weights of its FULLY_CONNECTED in eight bits, one scale for each output."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    (graph,) = model.subgraphs
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode != 9:
+            continue
+        tensor = graph.tensors[operator.inputs[1]]
+        buffer = model.buffers[tensor.buffer]
+        weights = np.frombuffer(bytes(buffer.data), np.float32).reshape(tensor.shape)
+        scales = np.abs(weights).max(axis=1) / np.float32(127)
+        buffer.data = np.frombuffer(np.rint(weights / scales[:, None]).astype(np.int8).tobytes(), np.uint8)
+        tensor.type = schema.TensorType.INT8
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = list(scales), [0] * len(scales)
+        tensor.quantization.quantizedDimension = 0
+        model.operatorCodes[operator.opcodeIndex].version = HYBRID_VERSION
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -14,6 +14,7 @@ from trainer.core.arrays import Floats, Singles
 from trainer.core.golden import is_within
 from trainer.errors import ChildError, UsageError
 from trainer.stages.children import run_model
+from trainer.stages.environments import Environment
 from trainer.stages.pack import VARIANTS_NAME
 
 
@@ -44,8 +45,10 @@ def read_record(folder: Path) -> VersionRecord:
         raise UsageError(f"{path}: {error}") from error
 
 
-def verify_variant(folder: Path, record: VersionRecord, entry: VariantEntry) -> Verdict:
-    """Check one built variant: files against digests, then the golden vectors on the runtime here."""
+def verify_variant(
+    folder: Path, record: VersionRecord, entry: VariantEntry, environment: Environment | None = None
+) -> Verdict:
+    """Check one built variant: files against digests, then the golden vectors on the runtime here, or a given one."""
     place, digest = folder / VARIANTS_NAME / entry.variant, str(entry.digest)
     try:
         manifest = _read_manifest(place, digest)
@@ -53,7 +56,7 @@ def verify_variant(folder: Path, record: VersionRecord, entry: VariantEntry) -> 
         _check_files(place, manifest)
         x, expected = _read_golden(place, manifest)
         options = {key: str(value) for key, value in manifest.runtime_options.items()}
-        run = run_model(place / manifest.model_file, manifest.runtime, x, options)
+        run = run_model(place / manifest.model_file, manifest.runtime, x, options, environment=environment)
     except (ValueError, OSError, KeyError, ChildError) as error:
         return Verdict(entry.variant, digest, problem=str(error))
     diff = float(np.abs(run.scores - expected).max()) if run.scores.shape == expected.shape else float("inf")

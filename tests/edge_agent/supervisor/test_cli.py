@@ -1,12 +1,14 @@
 """The device's command: exit codes, and errors that help."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from edge_agent.adapters.identity import Identity, save_identity
 from edge_agent.cli import CONFIGURATION, DONE, FAILED, UNHEALTHY, main
+from edge_agent.contract.manifest import Runtime
 from edge_agent.supervisor.config import AgentConfig, ApiConfig
 from edge_agent.supervisor.doctor import Grade, examine
 
@@ -70,3 +72,14 @@ def test_the_doctor_finds_what_is_wrong_and_hints(tmp_path: Path) -> None:
         )
     assert main(["doctor", "--config", "/nowhere.toml"]) == CONFIGURATION
     assert DONE == 0
+
+
+def test_the_doctor_names_a_runtime_that_is_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of its folder where it would be imported from, as the agent reports it."""
+    config = AgentConfig(state_dir=str(tmp_path), runtimes=(Runtime.ONNX,))
+    for version, bad in (("1.26.0", 1), ("1.25.1", 0)):
+        site = tmp_path / version
+        (site / f"onnxruntime-{version}.dist-info").mkdir(parents=True)
+        monkeypatch.setattr("sys.path", [str(site), *sys.path])
+        found = [finding for finding in examine(config, 2e9, is_running=True) if "is denied" in finding.what]
+        assert [(finding.grade, bool(finding.hint)) for finding in found] == [(Grade.BAD, True)] * bad

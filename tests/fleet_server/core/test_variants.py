@@ -20,6 +20,7 @@ from edge_agent.contract.manifest import (
     Task,
 )
 from edge_agent.contract.profile import Prefer, Profile
+from edge_agent.contract.runtimes import Denial
 from fleet_server.core.variants import Candidate, MeasuredCost, choose_variant
 from tests.fakes.mqtt_devices import capabilities
 
@@ -125,3 +126,17 @@ def test_without_a_profile_only_the_devices_own_limits_hold() -> None:
     assert chosen(candidate("onnx-fp16", 1, memory_mb=600), profile=None) == "onnx-fp16"
     assert chosen(candidate("onnx-fp16", 1, memory_mb=6000), profile=None) is None
     assert "has no variants" in choose_variant(BOARD, None, []).reason
+
+
+def test_a_denied_release_of_a_runtime_gets_no_variant_of_it() -> None:
+    """The reason is the list's own; the other runtime's variants are offered still."""
+    denials = (Denial("onnxruntime", ("1.24.*",), "it answers wrongly", "seen"),)
+    board = replace(BOARD, runtimes={"onnx": "1.24.1", "tflite": "2.1"})
+    alone = choose_variant(board, PI4, [FP32], (), denials)
+    assert alone.candidate is None
+    assert "onnxruntime 1.24.1 is denied: it answers wrongly" in alone.reason
+    beside = choose_variant(board, PI4, [FP32, LITE], (), denials)
+    assert beside.candidate == LITE
+    assert [item.variant for item in beside.rejected] == ["onnx-fp32"]
+    newer = replace(board, runtimes={"onnx": "1.25.0"})
+    assert choose_variant(newer, PI4, [FP32], (), denials).candidate == FP32

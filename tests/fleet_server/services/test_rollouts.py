@@ -169,6 +169,7 @@ def test_device_without_a_fitting_variant_is_skipped_with_its_reason(fleet: Serv
     fleet.group()
     fleet.enrol("pi-0")
     fleet.enrol("odd", runtimes={"numpy": "2"})
+    fleet.enrol("wrong", runtimes={"onnx": "1.26.0"})
     plan = fleet.call(
         "POST", "/rollouts", json={"model": "digits", "version": 1, "group": "all", "phases": ["100%"], "dry_run": True}
     )
@@ -176,6 +177,8 @@ def test_device_without_a_fitting_variant_is_skipped_with_its_reason(fleet: Serv
     assert by_device["pi-0"]["variant"] == "onnx-fp32"
     assert by_device["odd"]["variant"] is None
     assert "not on the device" in by_device["odd"]["reason"]
+    assert by_device["wrong"]["variant"] is None
+    assert "onnxruntime 1.26.0 is denied" in by_device["wrong"]["reason"]
     assert fleet.call("GET", "/rollouts")["items"] == []
     identity = fleet.roll(1, phases=["100%"])
     assert fleet.states(identity)["odd"] == "skipped"

@@ -1,0 +1,77 @@
+"""What is built answers on a board's processor as it did where it was built, with the wheels that a board has.
+
+The processor is emulated (a Cortex-A53, for 32 bits a Cortex-A7), all else is real. Latency measured so means nothing,
+and none is looked at.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from tests.fakes.families import FAMILIES, verdict
+
+from edge_agent.contract.manifest import Runtime
+from tests.arm.conftest import Boards, make_board
+from tests.fakes import families
+from tests.fakes.fleet import train
+from trainer.core.releases import parse_release
+from trainer.errors import ChildError
+from trainer.stages import variants
+from trainer.stages.children import run_model
+from trainer.stages.environments import Environment
+from trainer.stages.rehearsal import Rehearsal
+from trainer.stages.verify import read_record, verify_variant
+
+PLANS = {plan.variant: plan for plan in variants.PLANS}
+RUNTIMES = {"aarch64": tuple(Runtime), "armv7l": (Runtime.TFLITE, Runtime.NUMPY)}
+BOARDS = [(machine, runtime) for machine, runtimes in RUNTIMES.items() for runtime in runtimes]
+
+
+@pytest.fixture(scope="module")
+def rehearsals() -> Mapping[str, Rehearsal]:
+    return families.rehearsals()
+
+
+@pytest.mark.parametrize("recipe", ["digits-mlp", "digits-forest", "diabetes", "digits-anomaly"])
+def test_golden_vectors_of_a_version_hold_on_the_board(recipe: str, boards: Boards, tmp_path: Path) -> None:
+    """Every variant that was built, on every board that has its runtime."""
+    folder = train(recipe, 0, tmp_path / "version")
+    record = read_record(folder)
+    proven = set()
+    for entry in (entry for entry in record.variants if entry.digest is not None):
+        for machine in (name for name, runtimes in RUNTIMES.items() if entry.runtime in runtimes):
+            found = verify_variant(folder, record, entry, boards(machine, entry.runtime))
+            assert found.problem is None, f"{entry.variant} on {machine}: {found.problem}"
+            proven.add((machine, entry.variant))
+    assert {("aarch64", "onnx-fp32"), ("aarch64", "tflite-fp32"), ("armv7l", "tflite-fp32")} <= proven
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("machine", "runtime"), BOARDS)
+def test_hard_rows_are_within_the_gate_on_the_board(
+    machine: str, runtime: Runtime, family: str, boards: Boards, rehearsals: Mapping[str, Rehearsal], tmp_path: Path
+) -> None:
+    """On every threshold, and one float32 step beside it: another processor's rounding shows here first."""
+    plan = PLANS[f"{runtime}-fp32"]
+    data = plan.make(rehearsals[family].source)
+    assert verdict(rehearsals[family], plan, data, tmp_path, boards(machine, runtime)) is None
+
+
+@pytest.mark.parametrize(("machine", "runtime"), BOARDS)
+def test_eight_bits_keep_their_quality_on_the_board(
+    machine: str, runtime: Runtime, boards: Boards, rehearsals: Mapping[str, Rehearsal], tmp_path: Path
+) -> None:
+    plan = PLANS[f"{runtime}-int8"]
+    data = plan.make(rehearsals["mlp"].source)
+    assert verdict(rehearsals["mlp"], plan, data, tmp_path, boards(machine, runtime)) is None
+
+
+def test_a_denied_release_dies_on_the_board(rehearsals: Mapping[str, Rehearsal], tmp_path: Path) -> None:
+    """Why onnxruntime 1.21.0 is on the list: its import is an instruction that a Cortex-A53 does not have."""
+    release = "onnxruntime==1.21.0"
+    folder = make_board("aarch64", release)
+    environment = Environment(parse_release(release), folder / release, (str(folder / "python"),))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(variants.make_onnx_fp32(rehearsals["ridge"].source))
+    with pytest.raises(ChildError, match=r"killed its process \(signal 4\)"):
+        run_model(path, Runtime.ONNX, rehearsals["ridge"].x, {}, environment=environment)
