@@ -19,6 +19,7 @@ from trainer.stages.signature import read_signature
 
 Run = Callable[[Singles], Floats]
 SCORED = ("predict", "fit_predict")
+LEAST_NORMAL = np.finfo(np.float32).smallest_normal
 
 
 def check_lowered(estimator: Any, x: Floats, *, trees: bool = False) -> Graph:
@@ -75,7 +76,8 @@ def hard_rows(graph: Graph, x: Floats, *, seed: int = 0, most: int = 200) -> Sin
     for place, (feature, threshold) in enumerate(chosen):
         near = np.float32(threshold)
         steps = (np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf)))
-        base[3 * place : 3 * place + 3, feature] = steps
+        # A subnormal number may count as 0 on a device: it is no row that anything is promised of.
+        base[3 * place : 3 * place + 3, feature] = [0 if abs(step) < LEAST_NORMAL else step for step in steps]
     low, high = x.min(axis=0), x.max(axis=0)
     flat = [np.zeros_like(low), low, high, low - 3 * (high - low), high + 3 * (high - low)]
     return np.concatenate([base, as_singles(np.array(flat))])

@@ -18,6 +18,9 @@ from trainer.errors import RejectedError
 from trainer.stages.onnx_graph import OUTPUT_NAME
 from trainer.stages.thresholds import decision_threshold
 
+# The modules whose estimators are sums over trees: the parity gate knows that these come in another order.
+_TREES = ("sklearn.tree", "sklearn.ensemble", "xgboost", "lightgbm")
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -63,7 +66,7 @@ def read_signature(estimator: Any) -> Signature:
         function = estimator.predict
     else:
         raise RejectedError(f"{type(estimator).__name__} is no classifier, regressor, clusterer or outlier detector")
-    trees = type(final_step(estimator)).__module__.startswith(("sklearn.tree", "sklearn.ensemble"))
+    trees = type(final_step(estimator)).__module__.startswith(_TREES)
     return Signature(task, output, lambda x: as_matrix(function(x)), trees)
 
 

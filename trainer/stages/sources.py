@@ -4,6 +4,7 @@ House rules: loading must not run a file's code. skops builds known types only, 
 its own is here; a pickle is whatever its author wanted, so only its owner may load one, on the owner's machine.
 """
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,19 @@ _NAMES = """
     sklearn.tree._tree.Tree sklearn.utils._bunch.Bunch
     """
 KNOWN_TYPES = frozenset(_NAMES.split())
+# Types of other libraries, each by the package that has it. A booster is a text or a block of bytes that the library's
+# own parser reads: no code of the file's runs, and the parser is as exposed as it is to the library's own files.
+OTHER_TYPES = {
+    "collections.OrderedDict": "",
+    "lightgbm.basic.Booster": "lightgbm",
+    "lightgbm.sklearn.LGBMClassifier": "lightgbm",
+    "lightgbm.sklearn.LGBMRegressor": "lightgbm",
+    "xgboost.core.Booster": "xgboost",
+    "xgboost.sklearn.XGBClassifier": "xgboost",
+    "xgboost.sklearn.XGBRFClassifier": "xgboost",
+    "xgboost.sklearn.XGBRFRegressor": "xgboost",
+    "xgboost.sklearn.XGBRegressor": "xgboost",
+}
 _HINT = "save it with skops.io.dump(estimator, 'model.skops')"
 
 
@@ -78,6 +92,12 @@ def load_estimator(path: Path, *, allow_pickle: bool) -> tuple[Any, SourceKind]:
                 f"{_HINT}, or add --allow-pickle if you made the file yourself",
             )
         estimator, kind = _load_pickle(path), SourceKind.JOBLIB
+    elif path.suffix in (".ubj", ".json", ".txt"):
+        raise UsageError(
+            f"{path.name} may hold a booster, but neither its labels nor what its scores are",
+            "read it with XGBClassifier's or XGBRegressor's load_model() and save that with skops.io.dump(); of "
+            "LightGBM, save the fitted LGBMClassifier or LGBMRegressor",
+        )
     else:
         raise UsageError(f"{path.name}: a model is a .skops, .onnx or (with --allow-pickle) .joblib file", _HINT)
     if not hasattr(estimator, "fit") or not hasattr(estimator, "n_features_in_"):
@@ -92,11 +112,17 @@ def _load_skops(path: Path) -> Any:
         asked = skops.io.get_untrusted_types(file=path)
     except Exception as error:  # a broken file fails anywhere in zipfile, json or skops
         raise RejectedError(f"{path.name} is no skops file: {error}", _HINT) from error
-    unknown = sorted(set(asked) - KNOWN_TYPES)
+    unknown = sorted(set(asked) - KNOWN_TYPES - set(OTHER_TYPES))
     if unknown:
         raise RejectedError(
             f"{path.name} holds types that are not known to be safe: {', '.join(unknown[:5])}",
-            "use estimators of scikit-learn only, or export the model as ONNX",
+            "use estimators of scikit-learn, XGBoost and LightGBM only, or export the model as ONNX",
+        )
+    wanted = {OTHER_TYPES[name] for name in asked if OTHER_TYPES.get(name)}
+    if absent := sorted(name for name in wanted if importlib.util.find_spec(name) is None):
+        raise RejectedError(
+            f"{path.name} holds a model of {' and '.join(absent)}, which is not installed here",
+            "pip install 'edgeloop[boost]'",
         )
     try:
         return skops.io.load(path, trusted=sorted(asked))

@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import skops.io
+from lightgbm import LGBMClassifier, LGBMRegressor
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from xgboost import XGBClassifier, XGBRFRegressor
 
 from edge_agent.contract.card import SourceKind
 from edge_agent.contract.manifest import LabelType, ScoreKind, Task
@@ -47,6 +50,37 @@ def test_skops_files_with_types_that_are_not_known_are_refused(model: Any, tmp_p
     skops.io.dump(model, tmp_path / "model.skops")
     with pytest.raises(RejectedError, match="types that are not known to be safe: "):
         load_estimator(tmp_path / "model.skops", allow_pickle=False)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        XGBClassifier(n_estimators=2, n_jobs=1),
+        XGBRFRegressor(n_estimators=2, n_jobs=1),
+        LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1),
+        make_pipeline(StandardScaler(), LGBMRegressor(n_estimators=2, n_jobs=1, verbose=-1)),
+    ],
+)
+def test_skops_files_of_boosters_come_in_where_their_library_is(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = rows(0)
+    skops.io.dump(model.fit(x, y), tmp_path / "model.skops")
+    loaded, kind = load_estimator(tmp_path / "model.skops", allow_pickle=False)
+    assert kind is SourceKind.SKOPS
+    assert (loaded.predict(x) == model.predict(x)).all()
+    monkeypatch.setattr("trainer.stages.sources.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RejectedError, match=r"which is not installed here") as refusal:
+        load_estimator(tmp_path / "model.skops", allow_pickle=False)
+    assert "edgeloop[boost]" in refusal.value.hint
+
+
+@pytest.mark.parametrize("name", ["model.ubj", "model.json", "model.txt"])
+def test_the_libraries_own_files_are_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(UsageError, match="may hold a booster") as refusal:
+        load_estimator(tmp_path / name, allow_pickle=False)
+    assert "load_model()" in refusal.value.hint
 
 
 class Bomb:
