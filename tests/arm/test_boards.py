@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from tests.fakes.families import FAMILIES, verdict
 
 from edge_agent.contract.manifest import Runtime
 from tests.arm.conftest import Boards, make_board
 from tests.fakes import families
+from tests.fakes.families import FAMILIES, verdict
 from tests.fakes.fleet import train
 from trainer.core.releases import parse_release
 from trainer.errors import ChildError
