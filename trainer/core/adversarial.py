@@ -19,6 +19,7 @@ from trainer.core.arrays import Singles
 # Thresholds that are tried, evenly over all that the trees have; each gives three rows.
 THRESHOLDS = 64
 MISSING_ROWS = 16
+_LEAST_NORMAL = np.finfo(np.float32).smallest_normal
 
 
 class Kind(StrEnum):
@@ -72,11 +73,16 @@ def _on_thresholds(graph: Graph, x: Singles) -> Iterator[Singles]:
         if np.isfinite(np.float32(node.threshold[index]))
     ]
     for place, (feature, threshold) in enumerate(splits[:THRESHOLDS]):
-        below, above = np.nextafter(threshold, np.float32(-np.inf)), np.nextafter(threshold, np.float32(np.inf))
-        for value in (below, threshold, above):
+        for value in (_step(threshold, -1), threshold, _step(threshold, 1)):
             row = x[place % len(x)].copy()
             row[feature] = value
             yield row
+
+
+def _step(value: np.float32, sign: int) -> np.float32:
+    """Return the next float32 number below or above; never a subnormal one, which may count as 0 on a device."""
+    stepped = np.nextafter(value, np.float32(sign * np.inf))
+    return np.float32(sign * _LEAST_NORMAL) if 0 < abs(stepped) < _LEAST_NORMAL else stepped
 
 
 def _with_missing(features: Sequence[Feature], x: Singles) -> Iterator[Singles]:
@@ -98,7 +104,7 @@ def _extremes(features: Sequence[Feature], x: Singles) -> Iterator[Singles]:
     yield from (low, high, low - (high - low), high + (high - low))
     for column in np.flatnonzero(low == high)[:THRESHOLDS]:
         row = x[0].copy()
-        row[column] = np.nextafter(low[column], np.float32(np.inf)) if low[column] else np.float32(1)
+        row[column] = _step(low[column], 1) if low[column] else np.float32(1)
         yield row
 
 

@@ -127,3 +127,16 @@ def test_eight_bits_are_the_smallest_form_of_a_perceptron() -> None:
     assert (Runtime.TFLITE, FASTEST) in marked
     # Asked for of every model anyway.
     assert found.plans == ()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_other_libraries_boostings_are_cut_at_whole_rounds(classes: int) -> None:
+    from lightgbm import LGBMClassifier
+    from xgboost import XGBClassifier
+
+    x, y = rows(0, n=200, classes=classes)
+    for kind in (XGBClassifier, LGBMClassifier):
+        options = {"verbose": -1} if kind is LGBMClassifier else {}
+        whole, half = (kind(n_estimators=count, random_state=0, **options).fit(x, y) for count in (20, 10))
+        cut = next(form for form in smaller_forms(whole, lower(whole, x.shape[1])) if form.key == "cut50")
+        np.testing.assert_allclose(Interpreter(cut.graph).run(as_singles(x)), half.predict_proba(x), atol=1e-4)

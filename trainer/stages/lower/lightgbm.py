@@ -15,7 +15,7 @@ from trainer.core.arrays import Floats
 from trainer.errors import CannotLower
 from trainer.stages.lower.boosting import add_probabilities
 from trainer.stages.lower.registry import Lowering
-from trainer.stages.lower.trees import LEAF, Forest, add_forest, join_forests
+from trainer.stages.lower.trees import LEAF, Forest, Together, add_forest, join_forests
 
 # kZeroThreshold of LightGBM's meta.h, a float32 there.
 _ZERO = float(np.float32(1e-35))
@@ -80,10 +80,9 @@ def _add_margins(model: Mapping[str, Any], b: Builder, source: int) -> int:
     count = int(model["num_tree_per_iteration"])
     infos = model["tree_info"]
     forests = [_read_tree(info["tree_structure"], np.eye(count)[index % count]) for index, info in enumerate(infos)]
-    forest = join_forests(forests)
     if model["average_output"]:
-        forest = forest.weighted(count / len(infos))
-    return add_forest(b, source, forest, rounded=False)
+        return add_forest(b, source, join_forests(forests).weighted(count / len(infos)), rounded=False)
+    return add_forest(b, source, join_forests(forests, Together.STAGES), rounded=False)
 
 
 def _read_tree(structure: Mapping[str, Any], spread: Floats) -> Forest:

@@ -16,7 +16,7 @@ from trainer.core.arrays import Floats, Indices
 from trainer.errors import CannotLower
 from trainer.stages.lower.boosting import add_probabilities
 from trainer.stages.lower.registry import Lowering
-from trainer.stages.lower.trees import LEAF, Forest, add_forest, join_forests
+from trainer.stages.lower.trees import LEAF, Forest, Together, add_forest, join_forests
 
 # What makes an answer of the margin, by objective. What is not here gives labels, ranks or hazards.
 _IDENTITY = (
@@ -97,7 +97,9 @@ def _add_margins(model: _Model, estimator: Any, b: Builder, source: int) -> int:
         for tree, weight, group in zip(model.trees["trees"], weights, model.trees["tree_info"], strict=False)
     ]
     start = np.broadcast_to(_margin(model), model.groups)
-    return add_forest(b, source, join_forests(forests), start)
+    # Several trees a round are a forest of their own, and with dart the rounds weigh each other.
+    one_each = model.weights is None and model.trees["iteration_indptr"][1] == model.groups
+    return add_forest(b, source, join_forests(forests, Together.STAGES if one_each else Together.WHOLE), start)
 
 
 def _margin(model: _Model) -> Floats:
