@@ -1,7 +1,7 @@
 """Computes a lowered graph with numpy alone: the runtime of boards that have no other.
 
-House rules: everything is float32, except that sums over trees and neighbours are added in float64 and rounded once. A
-value is dropped after its last use. An interpreter keeps no state between calls: any number of threads may share one.
+House rules: everything is float32, except that sums over trees and neighbours, and products that give a few columns
+only, are added in float64 and rounded once. A value is dropped after its last use. An interpreter keeps no state between calls: any number of threads may share one.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,9 @@ from edge_agent.kernels.primitives import (
     Vote,
 )
 from edge_agent.kernels.rounding import Singles, to_singles
+
+# Products of so few columns cost no more in float64, and are where many terms cancel: scores, and sums over kernels.
+FEW_SUMS = 4
 
 # From the values that a node takes to the value that it gives. One of a single row stands for every row.
 Kernel = Callable[..., Singles]
@@ -101,8 +104,7 @@ def make_kernel(node: Node) -> Kernel:  # noqa: C901 - one case a primitive
             moved, by = to_singles(center), to_singles(factor)
             return lambda x: (x - moved) * by
         case Dense(_, weights, bias, scale):
-            matrix, start = to_singles(weights, scale), to_singles(bias)
-            return lambda x: x @ matrix + start
+            return _make_product(to_singles(weights, scale), to_singles(bias))
         case Apply(_, function):
             return FUNCTIONS[function]
         case Pick(_, columns):
@@ -127,6 +129,13 @@ def make_kernel(node: Node) -> Kernel:  # noqa: C901 - one case a primitive
         case Lookup(_, table):
             entries = to_singles(table)
             return lambda x: entries.take(_indices(x, len(entries)), axis=0)
+
+
+def _make_product(matrix: Singles, start: Singles) -> Kernel:
+    if matrix.shape[1] > FEW_SUMS:
+        return lambda x: x @ matrix + start
+    wide, base = matrix.astype(np.float64), start.astype(np.float64)
+    return lambda x: (x @ wide + base).astype(np.float32)
 
 
 def _join(*parts: Singles) -> Singles:

@@ -55,6 +55,15 @@ def test_one_class(kernel: str, data: st.DataObject, seed: int, nu: float) -> No
     check_fit(OneClassSVM(kernel=kernel, nu=nu, **draw(data, KERNEL)), x, None, wide=True)
 
 
+@pytest.mark.parametrize("n", [600, 2000])
+def test_sums_over_many_support_vectors_keep_their_digits(n: int) -> None:
+    # In the order in which libsvm keeps them, the sum was up to 90 times out of the gate's narrow bound.
+    chance = np.random.default_rng(0)
+    x = chance.normal(size=(n, 4)).astype(np.float32).astype(np.float64)
+    y = (chance.random(n) < 1 / (1 + np.exp(-x[:, 0]))).astype(int)
+    check_lowered(SVC(gamma=0.05).fit(x, y), x)
+
+
 @pytest.mark.filterwarnings("ignore:.*probability.*:FutureWarning")
 @pytest.mark.parametrize(("classes", "margins"), [(2, 1), (3, 3)])
 def test_odds_are_refused_and_the_margins_are_not(classes: int, margins: int) -> None:
