@@ -21,6 +21,7 @@ from trainer.stages.page_tables import (
     certificate_table,
     forms_table,
     libraries_table,
+    metric_name,
     metrics_table,
     show_latency,
     show_size,
@@ -110,8 +111,15 @@ def _header(record: VersionRecord) -> Element:
 def _origin(record: VersionRecord) -> str:
     """Return what it was made of and when, in a line."""
     card = record.card
-    rows = f"{card.train_rows:,} rows to train on and {card.heldout_rows:,} held out"
-    return f"{card.data.name} ({card.data.sha256[:12]}…): {rows} · built {_created(record)}"
+    return f"{card.data.name} ({card.data.sha256[:12]}…): {_rows(record)} · built {_created(record)}"
+
+
+def _rows(record: VersionRecord) -> str:
+    card = record.card
+    # Of a model that was fitted elsewhere, the same rows describe its input and judge it.
+    if card.train_rows + card.heldout_rows > card.data.rows:
+        return f"{card.heldout_rows:,} rows, all to judge it"
+    return f"{card.train_rows:,} rows to train on, {card.heldout_rows:,} held out"
 
 
 def _created(record: VersionRecord) -> str:
@@ -134,7 +142,9 @@ def _tiles(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator
     first, source = items[0].parity, card.estimator_latency_p50_us
     smallest = min(items, key=lambda item: item.cost.size)
     fastest = min(items, key=lambda item: item.cost.latency_p50_us)
-    yield _tile(f"{first.metric} of the estimator", f"{first.source_score:.4f}", f"on {first.rows:,} held-out rows")
+    yield _tile(
+        f"{metric_name(first.metric)} of the estimator", f"{first.source_score:.4f}", f"on {first.rows:,} held-out rows"
+    )
     packed = f"{smallest.variant}, {show_size(smallest.cost.packed_size)} kB on the way"
     yield _tile("smallest variant", f"{show_size(smallest.cost.size)} kB", packed)
     gain = f", {times(source / fastest.cost.latency_p50_us)} as fast as the estimator" if source > 0 else ""
@@ -185,7 +195,7 @@ def _facts(record: VersionRecord) -> Element:
         ("source", card.source),
         ("data", f"{card.data.name}: {card.data.rows:,} rows, {card.data.features:,} features"),
         ("SHA-256 of the data", element("code", card.data.sha256)),
-        ("rows", f"{card.train_rows:,} trained on, {card.heldout_rows:,} held out"),
+        ("use of the rows", _rows(record)),
         ("seed", str(card.seed)),
         *card.lineage.items(),
     ]

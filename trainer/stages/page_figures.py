@@ -57,7 +57,7 @@ def frontier_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) ->
         words += f" What loses more than {floor:g} {loss_unit(record)} stands at the lower edge, with an arrow."
     drawn = (
         element("div", draw_scatter(plot, 1000, 400), class_="for-wide"),
-        element("div", draw_scatter(plot, 440, 400), class_="for-narrow"),
+        element("div", draw_scatter(plot, 390, 400), class_="for-narrow"),
     )
     return _figure("Size against score", words, *drawn, legend=_legend(record))
 
@@ -130,7 +130,7 @@ def cost_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Ele
     words = "Forms that were measured, in turn in one process;" if timed else "Every variant;"
     legend = element("ul", *_runtime_keys(record), _exact_key(), class_="legend") if timed else None
     return _figure(
-        "Latency against size", f"{words} down and left is better.", draw_scatter(plot, 480, 330), legend=legend
+        "Latency against size", f"{words} down and left is better.", draw_scatter(plot, 450, 320), legend=legend
     )
 
 
@@ -154,7 +154,7 @@ def latency_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> 
         bars=tuple(bars),
     )
     words = "Half of the rows take no longer than the bar, 99 of 100 no longer than its whisker."
-    return _figure("Latency of one row", words, draw_bars(chart, 480))
+    return _figure("Latency of one row", words, draw_bars(chart, 450))
 
 
 def _bar(manifest: Manifest, source: float) -> Bar:

@@ -1,6 +1,6 @@
 """Tables of the report's page, and how its figures are written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_agent.contract.card import Bound, FrontierPoint, VariantEntry, VersionRecord
@@ -17,6 +17,11 @@ class Column:
 
     name: str
     figures: bool = True
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as people write it."""
+    return {"r2": "R²", "roc_auc": "ROC AUC"}.get(metric, metric.replace("_", " "))
 
 
 def show_size(size: int) -> str:
@@ -49,6 +54,23 @@ def _few_digits(value: float) -> str:
 
 def _measured(value: float) -> str:
     return f"{value:.1f}" if value > 0 else NOTHING
+
+
+_AGREEMENT = "agreement"
+# The columns of a variant's figures.
+_FIGURES: Mapping[str, Callable[[Manifest], str]] = {
+    _AGREEMENT: lambda item: f"{item.parity.label_agreement:.4f}",
+    "max diff": lambda item: f"{item.parity.max_abs_diff:.1e}",
+    "mean diff": lambda item: f"{item.parity.mean_abs_diff:.1e}",
+    "size kB": lambda item: show_size(item.cost.size),
+    "xz kB": lambda item: show_size(item.cost.packed_size),
+    "p50 µs": lambda item: show_latency(item.cost.latency_p50_us),
+    "p99 µs": lambda item: show_latency(item.cost.latency_p99_us),
+    "batch µs/row": lambda item: show_latency(item.cost.batch_us),
+    "load ms": lambda item: _measured(item.cost.load_ms),
+    "peak MiB": lambda item: _measured(item.cost.memory_peak_mb),
+    "steady MiB": lambda item: _measured(item.cost.memory_steady_mb),
+}
 
 
 def table(name: str, columns: Sequence[Column], rows: Sequence[Sequence[Child]], note: Child | None = None) -> Element:
@@ -86,58 +108,45 @@ def metrics_table(record: VersionRecord) -> Element:
         if gate is not None:
             bound = "at least" if gate.bound is Bound.AT_LEAST else "at most"
             told = f"{'✓ passed' if gate.passed else '✗ failed'}: {bound} {gate.threshold:g}"
-        rows.append((metric, f"{value:.4f}", told))
+        rows.append((metric_name(metric), f"{value:.4f}", told))
     return table("Metrics of the estimator on the held-out rows", columns, rows)
 
 
 def variants_table(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Element:
     """Return all variants that were asked for: figures, or the reason why there is none."""
     first = next(iter(manifests.values()))
-    names = ("size kB", "xz kB", first.parity.metric, "agreement", "max diff", "mean diff")
-    costs = ("p50 µs", "p99 µs", "batch µs/row", "load ms", "peak MiB", "steady MiB")
-    columns = (Column("variant", figures=False), *map(Column, names + costs))
-    body = element("tbody", *(_variant_row(columns, entry, manifests) for entry in record.variants))
-    body = Element("tbody", children=(*body.children, _source_row(columns, record, first)))
+    figures = {name: values for name, values in _FIGURES.items() if name != _AGREEMENT or _has_labels(first)}
+    columns = (Column("variant", figures=False), Column(metric_name(first.parity.metric)), *map(Column, figures))
+    rows = (_variant_row(columns, entry, manifests.get(entry.variant)) for entry in record.variants)
     heads = (element("th", column.name, scope="col", class_=_class_of(column)) for column in columns)
+    body = element("tbody", *rows, _source_row(columns, record, first))
+    agreement = "Agreement: share of rows with the estimator's label. " if _has_labels(first) else ""
     note = (
-        "xz: as it travels to devices. Agreement: share of rows with the estimator's label; differences are of scores. "
+        f"xz: as it travels to devices. {agreement}Differences are of scores. "
         "Batch: of a thousand rows. Memory: what a fresh process gained, at its peak and after the work. "
         "Measured where the version was built."
     )
     return framed("Variants", element("thead", element("tr", *heads)), body, note)
 
 
-def _variant_row(columns: Sequence[Column], entry: VariantEntry, manifests: Mapping[str, Manifest]) -> Element:
-    if entry.variant not in manifests:
+def _has_labels(manifest: Manifest) -> bool:
+    return manifest.output.kind is not ScoreKind.VALUE
+
+
+def _variant_row(columns: Sequence[Column], entry: VariantEntry, manifest: Manifest | None) -> Element:
+    if manifest is None:
         reason = element("td", f"not built: {entry.reason}", colspan=str(len(columns) - 1))
         return element("tr", element("th", entry.variant, scope="row"), reason, class_="unbuilt")
-    manifest = manifests[entry.variant]
-    cost, parity = manifest.cost, manifest.parity
     form = element("small", manifest.form) if manifest.form else None
-    cells: tuple[Child, ...] = (
-        element("span", entry.variant, form, class_="named"),
-        show_size(cost.size),
-        show_size(cost.packed_size),
-        f"{parity.score:.4f}",
-        NOTHING if manifest.output.kind is ScoreKind.VALUE else f"{parity.label_agreement:.4f}",
-        f"{parity.max_abs_diff:.1e}",
-        f"{parity.mean_abs_diff:.1e}",
-        show_latency(cost.latency_p50_us),
-        show_latency(cost.latency_p99_us),
-        show_latency(cost.batch_us),
-        _measured(cost.load_ms),
-        _measured(cost.memory_peak_mb),
-        _measured(cost.memory_steady_mb),
-    )
-    return _row(columns, cells)
+    figures = (_FIGURES[column.name](manifest) for column in columns[2:])
+    return _row(columns, (element("span", entry.variant, form), f"{manifest.parity.score:.4f}", *figures))
 
 
 def _source_row(columns: Sequence[Column], record: VersionRecord, first: Manifest) -> Element:
-    known = {first.parity.metric: f"{first.parity.source_score:.4f}"}
-    known["p50 µs"] = show_latency(record.card.estimator_latency_p50_us)
-    cells: list[Child] = [element("span", "estimator", element("small", "as it was fitted"), class_="named")]
-    cells.extend(known.get(column.name, "") for column in columns[1:])
-    return _row(columns, cells, "source")
+    known = {"p50 µs": show_latency(record.card.estimator_latency_p50_us)}
+    name = element("span", "estimator", element("small", "as it was fitted"))
+    others = (known.get(column.name, "") for column in columns[2:])
+    return _row(columns, (name, f"{first.parity.source_score:.4f}", *others), "source")
 
 
 def forms_table(record: VersionRecord) -> Element:
@@ -163,7 +172,7 @@ def forms_table(record: VersionRecord) -> Element:
 def _form_row(form: str, points: Mapping[Runtime, FrontierPoint], runtimes: Sequence[Runtime]) -> Element:
     first = next(iter(points.values()))
     cells = [
-        element("th", element("span", form, element("small", first.words), class_="named"), scope="row"),
+        element("th", element("span", form, element("small", first.words)), scope="row"),
         element("td", f"{first.score:.4f}", class_="figure"),
         element("td", show_loss(first), class_="figure"),
         element("td", "✓ yes" if first.within else "no"),
