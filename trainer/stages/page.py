@@ -38,8 +38,15 @@ _WANTED = {
 
 
 def write_page(path: Path, record: VersionRecord, manifests: Mapping[str, Manifest]) -> None:
-    """Write the page of a version into a file."""
-    path.write_text(page(record, manifests), encoding="utf-8")
+    """Write the page of a version into a file.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        path.write_text(page(record, manifests), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another file with --out") from error
 
 
 def read_manifests(folder: Path, record: VersionRecord) -> dict[str, Manifest]:

@@ -60,8 +60,6 @@ _AGREEMENT = "agreement"
 # The columns of a variant's figures.
 _FIGURES: Mapping[str, Callable[[Manifest], str]] = {
     _AGREEMENT: lambda item: f"{item.parity.label_agreement:.4f}",
-    "max diff": lambda item: f"{item.parity.max_abs_diff:.1e}",
-    "mean diff": lambda item: f"{item.parity.mean_abs_diff:.1e}",
     "size kB": lambda item: show_size(item.cost.size),
     "xz kB": lambda item: show_size(item.cost.packed_size),
     "p50 µs": lambda item: show_latency(item.cost.latency_p50_us),
@@ -70,6 +68,8 @@ _FIGURES: Mapping[str, Callable[[Manifest], str]] = {
     "load ms": lambda item: _measured(item.cost.load_ms),
     "peak MiB": lambda item: _measured(item.cost.memory_peak_mb),
     "steady MiB": lambda item: _measured(item.cost.memory_steady_mb),
+    "max diff": lambda item: f"{item.parity.max_abs_diff:.1e}",
+    "mean diff": lambda item: f"{item.parity.mean_abs_diff:.1e}",
 }
 
 
