@@ -16,7 +16,7 @@ from trainer.core.markup import Child, Element, element, write_document
 from trainer.core.parity import describe_budget
 from trainer.errors import UsageError
 from trainer.stages.pack import VARIANTS_NAME
-from trainer.stages.page_figures import cost_figure, frontier_figure, latency_figure, times
+from trainer.stages.page_figures import cost_figures, frontier_figure
 from trainer.stages.page_tables import (
     certificate_table,
     forms_table,
@@ -24,6 +24,7 @@ from trainer.stages.page_tables import (
     metric_name,
     metrics_table,
     show_latency,
+    show_ratio,
     show_size,
     variants_table,
 )
@@ -88,7 +89,9 @@ def page(record: VersionRecord, manifests: Mapping[str, Manifest]) -> str:
         "main",
         _summary(record, manifests),
         _section(
-            "Variants", variants_table(record, manifests), element("div", *_costs(record, manifests), class_="pair")
+            "Variants",
+            variants_table(record, manifests),
+            element("div", *cost_figures(record, manifests), class_="pair"),
         ),
         _section("Smaller forms", *_forms(record, manifests)),
         _section("Proof", certificate_table(manifests)),
@@ -148,14 +151,17 @@ def _tiles(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator
     card, items = record.card, tuple(manifests.values())
     first, source = items[0].parity, card.estimator_latency_p50_us
     smallest = min(items, key=lambda item: item.cost.size)
-    fastest = min(items, key=lambda item: item.cost.latency_p50_us)
     yield _tile(
         f"{metric_name(first.metric)} of the estimator", f"{first.source_score:.4f}", f"on {first.rows:,} held-out rows"
     )
     packed = f"{smallest.variant}, {show_size(smallest.cost.packed_size)} kB on the way"
     yield _tile("smallest variant", f"{show_size(smallest.cost.size)} kB", packed)
-    gain = f", {times(source / fastest.cost.latency_p50_us)} as fast as the estimator" if source > 0 else ""
-    yield _tile("fastest variant", f"{show_latency(fastest.cost.latency_p50_us)} µs", f"{fastest.variant}{gain}")
+    timed = [item for item in items if item.cost.latency_p50_us > 0]
+    if timed:
+        fastest = min(timed, key=lambda item: item.cost.latency_p50_us)
+        latency = fastest.cost.latency_p50_us
+        gain = f", {show_ratio(source / latency)} as fast as the estimator" if source > 0 else ""
+        yield _tile("fastest variant", f"{show_latency(latency)} µs", f"{fastest.variant}{gain}")
     proofs = [proof for item in items for proof in item.certificate]
     if proofs:
         passed = sum(proof.reason is None for proof in proofs)
@@ -168,11 +174,6 @@ def _tiles(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator
 def _tile(name: str, value: str, note: str) -> Element:
     told = (element("span", name, class_="name"), element("span", value, class_="value"))
     return element("p", *told, element("span", note, class_="note"), class_="tile")
-
-
-def _costs(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator[Element]:
-    yield latency_figure(record, manifests)
-    yield cost_figure(record, manifests)
 
 
 def _forms(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator[Element]:

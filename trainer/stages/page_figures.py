@@ -19,7 +19,7 @@ from trainer.core.plots import (
     draw_mark,
     draw_scatter,
 )
-from trainer.stages.page_tables import loss_unit, show_latency, show_loss, show_size
+from trainer.stages.page_tables import loss_unit, show_latency, show_loss, show_ratio, show_size
 
 SERIES = {runtime: index for index, runtime in enumerate(Runtime)}
 # A form that loses more than this many budgets, and this many points, is drawn at the plot's lower edge.
@@ -38,10 +38,10 @@ class _Height:
 
 
 def _height(record: VersionRecord, metric: str) -> _Height:
-    exact = next(point for point in record.frontier if point.form == EXACT)
-    if metric == "accuracy":
+    exact = next((point for point in record.frontier if point.form == EXACT), None)
+    if exact is not None and metric == "accuracy":
         return _Height("accuracy", lambda loss: exact.score - loss / 100, plain)
-    if metric == "r2":
+    if exact is not None and metric == "r2":
         return _Height("R²", lambda loss: exact.score - abs(exact.score) * loss / 100, plain)
     # The score is of another kind than the loss that the budget bounds: draw the loss, upside down.
     return _Height(f"loss, {loss_unit(record)}", lambda loss: -loss, lambda value: plain(-value))
@@ -113,13 +113,20 @@ def _dot(point: FrontierPoint, record: VersionRecord, x: float, y: float) -> Dot
     return Dot(x, y, SERIES[point.runtime], title, point.within, point.form == EXACT, label=label)
 
 
-def cost_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Element:
+def cost_figures(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Sequence[Element]:
+    """Return the plots of what was measured: one row's latency by variant, and latency against size."""
+    if all(item.cost.latency_p50_us <= 0 for item in manifests.values()):
+        return ()
+    return _latency_figure(record, manifests), _cost_figure(record, manifests)
+
+
+def _cost_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Element:
     """Return latency against size of every form that was measured, or of the variants where no form was tried."""
     timed = [point for point in record.frontier if point.latency_p50_us > 0]
     if timed:
         dots = [_dot(point, record, point.latency_p50_us, point.size / 1000) for point in timed]
     else:
-        dots = [_variant_dot(item) for item in manifests.values()]
+        dots = [_variant_dot(item) for item in manifests.values() if item.cost.latency_p50_us > 0]
     plot = Scatter(
         title="Latency against size",
         description="Points further left answer sooner, points further down are smaller.",
@@ -140,10 +147,11 @@ def _variant_dot(manifest: Manifest) -> Dot:
     return Dot(cost.latency_p50_us, cost.size / 1000, SERIES[manifest.runtime], title, label=manifest.variant)
 
 
-def latency_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Element:
+def _latency_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Element:
     """Return one row's latency of every variant beside the estimator's."""
     source = record.card.estimator_latency_p50_us
-    bars = [_bar(item, source) for item in sorted(manifests.values(), key=lambda item: item.cost.latency_p50_us)]
+    timed = [item for item in manifests.values() if item.cost.latency_p50_us > 0]
+    bars = [_bar(item, source) for item in sorted(timed, key=lambda item: item.cost.latency_p50_us)]
     if source > 0:
         told = f"estimator\n{show_latency(source)} µs a row"
         bars.append(Bar("estimator", source, f"{show_latency(source)} µs", told))
@@ -161,14 +169,9 @@ def _bar(manifest: Manifest, source: float) -> Bar:
     cost = manifest.cost
     figure = f"{show_latency(cost.latency_p50_us)} µs"
     if source > 0:
-        figure += f" · {times(source / cost.latency_p50_us)}"
+        figure += f" · {show_ratio(source / cost.latency_p50_us)}"
     told = f"{manifest.variant}\np50 {show_latency(cost.latency_p50_us)} µs, p99 {show_latency(cost.latency_p99_us)} µs"
     return Bar(manifest.variant, cost.latency_p50_us, figure, told, SERIES[manifest.runtime], cost.latency_p99_us)
-
-
-def times(ratio: float) -> str:
-    """Return a ratio in words' place: `12×`."""
-    return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.1f}×"
 
 
 def _legend(record: VersionRecord) -> Element:

@@ -34,6 +34,11 @@ def show_latency(latency_us: float) -> str:
     return _three_digits(latency_us) if latency_us > 0 else NOTHING
 
 
+def show_ratio(ratio: float) -> str:
+    """Return how many times as much."""
+    return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.1f}×"
+
+
 def loss_unit(record: VersionRecord) -> str:
     """Return what a loss is counted in, as `Budget` says."""
     return "% of R²" if record.card.task is Task.REGRESSION else "points"
