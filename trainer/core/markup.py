@@ -28,7 +28,7 @@ Child = Element | str
 def element(tag: str, *children: Child | None, **attributes: str | float | None) -> Element:
     """Return an element; of names, a last underscore falls away and others become hyphens. `None` is left out."""
     named = {
-        name.rstrip("_").replace("_", "-"): value if isinstance(value, str) else f"{value:.5g}"
+        name.rstrip("_").replace("_", "-"): value if isinstance(value, str) else f"{value:.4g}"
         for name, value in attributes.items()
         if value is not None
     }

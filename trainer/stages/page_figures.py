@@ -55,9 +55,11 @@ def frontier_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) ->
     words = f"{count} forms on {len(_runtimes(record))} runtimes; up and left is better."
     if any(point.loss > floor for point in record.frontier):
         words += f" What loses more than {floor:g} {loss_unit(record)} stands at the lower edge, with an arrow."
+    # Where the screen is narrow there is seldom a pointer to hover with; the table has the figures.
+    short = replace(plot, dots=tuple(replace(dot, title=dot.title.partition("\n")[0]) for dot in plot.dots))
     drawn = (
         element("div", draw_scatter(plot, 1000, 400), class_="for-wide"),
-        element("div", draw_scatter(plot, 390, 400), class_="for-narrow"),
+        element("div", draw_scatter(short, 390, 400), class_="for-narrow"),
     )
     return _figure("Size against score", words, *drawn, legend=_legend(record))
 
