@@ -17,6 +17,7 @@ LOWS, RATIOS = st.floats(1e-3, 1e6), st.floats(1.0001, 1e9)
 @given(low=LOWS, ratio=RATIOS, most=st.integers(4, 12))
 @example(low=1.0, ratio=1e9, most=4)
 @example(low=406.0, ratio=1.3, most=4)
+@example(low=5.01, ratio=5.05, most=4)
 def test_ticks_are_few_and_inside(kind: type[Linear | Logarithmic], low: float, ratio: float, most: int) -> None:
     scale: Scale = kind(low, low * ratio, 0, 100)
     ticks = scale.ticks(most)
