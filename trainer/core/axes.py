@@ -116,5 +116,6 @@ def padded_ratio(values: Sequence[float], share: float) -> tuple[float, float]:
 
 def plain(value: float) -> str:
     """Return a number as a person writes it: thousands apart, no more digits than it has."""
+    value += 0.0  # No sign on a nought.
     text = f"{value:,.10g}" if abs(value) >= 1 or value == 0 else f"{value:.10f}".rstrip("0")
     return text.replace("-", "\N{MINUS SIGN}")

@@ -77,6 +77,10 @@ def _candidates(width: float, x: float, y: float) -> Sequence[Candidate]:
         (-8, -25, "end"),
         (8, 33, "start"),
         (-8, 33, "end"),
+        (0, -40, "middle"),
+        (0, 48, "middle"),
+        (8, 47, "start"),
+        (-8, 47, "end"),
     ]
     found = []
     for right, down, anchor in offsets:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_agent.contract.card import FrontierPoint, VersionRecord
-from edge_agent.contract.manifest import Manifest, Runtime
+from edge_agent.contract.manifest import Manifest, Runtime, Task
 from trainer.core.axes import Linear, Logarithmic, padded, padded_ratio, plain
 from trainer.core.frontier import EXACT, is_dominated
 from trainer.core.markup import Child, Element, element
@@ -32,19 +32,25 @@ _LATENCY = "one row, µs (log scale)"
 class _Height:
     """How high a point stands in the frontier's plot: by its score, or by its loss where that has another unit."""
 
+    name: str
     title: str
+    of_point: Callable[[FrontierPoint], float]
     of_loss: Callable[[float], float]
     write: Callable[[float], str]
 
 
 def _height(record: VersionRecord, metric: str) -> _Height:
     exact = next((point for point in record.frontier if point.form == EXACT), None)
-    if exact is not None and metric == "accuracy":
-        return _Height("accuracy", lambda loss: exact.score - loss / 100, plain)
-    if exact is not None and metric == "r2":
-        return _Height("R²", lambda loss: exact.score - abs(exact.score) * loss / 100, plain)
-    # The score is of another kind than the loss that the budget bounds: draw the loss, upside down.
-    return _Height(f"loss, {loss_unit(record)}", lambda loss: -loss, lambda value: plain(-value))
+    kinds = {(Task.CLASSIFICATION, "accuracy"): "accuracy", (Task.REGRESSION, "r2"): "R²"}
+    title = kinds.get((record.card.task, metric))
+    if exact is None or title is None:
+        # The score is of another kind than the loss that the budget bounds: draw the loss, upside down.
+        unit = f"loss, {loss_unit(record)}"
+        return _Height("loss", unit, lambda point: -point.loss, lambda loss: -loss, lambda value: plain(-value))
+    percent = (abs(exact.score) if metric == "r2" else 1.0) / 100
+    # The form that was fitted may have lost a tie to rounding; losses count from the estimator.
+    source = exact.score + exact.loss * percent
+    return _Height("score", title, lambda point: point.score, lambda loss: source - loss * percent, plain)
 
 
 def frontier_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Element:
@@ -61,7 +67,7 @@ def frontier_figure(record: VersionRecord, manifests: Mapping[str, Manifest]) ->
         element("div", draw_scatter(plot, 1000, 400), class_="for-wide"),
         element("div", draw_scatter(short, 390, 400), class_="for-narrow"),
     )
-    return _figure("Size against score", words, *drawn, legend=_legend(record))
+    return _figure(plot.title, words, *drawn, legend=_legend(record))
 
 
 def _floor(record: VersionRecord) -> float:
@@ -71,7 +77,8 @@ def _floor(record: VersionRecord) -> float:
 def _frontier(record: VersionRecord, height: _Height) -> Scatter:
     points, budget = record.frontier, record.budget
     floor = _floor(record)
-    shown = {id(point): height.of_loss(min(point.loss, floor)) for point in points}
+    lowest = height.of_loss(floor)
+    shown = {id(point): lowest if point.loss > floor else height.of_point(point) for point in points}
     levels = [Level(height.of_loss(0.0), "as fitted", "exact")]
     if budget is not None:
         levels.append(Level(height.of_loss(budget.loss), "budget", "budget"))
@@ -82,8 +89,11 @@ def _frontier(record: VersionRecord, height: _Height) -> Scatter:
         steps = [(float(point.size), shown[id(point)]) for point in sorted(own, key=lambda point: point.size)]
         lines.append((SERIES[runtime], tuple(steps)))
     return Scatter(
-        title="Size against score of every form on every runtime",
-        description="Points further up score higher, further left they are smaller. Lines join the best of a runtime.",
+        title=f"Size against {height.name}",
+        description=(
+            "Every form on every runtime. Points further up lose less, further left they are smaller. "
+            "Lines join the best of a runtime."
+        ),
         x=Axis(Logarithmic, *_kilobytes([point.size for point in points]), _SIZE),
         y=Axis(Linear, low, high, height.title, height.write),
         dots=tuple(

@@ -68,7 +68,8 @@ def test_limits_leave_room_around_every_value(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.05, "0.05"), (1234.5, "1,234.5"), (1e6, "1,000,000"), (-2, "\N{MINUS SIGN}2")]
+    ("value", "text"),
+    [(0, "0"), (-0.0, "0"), (0.05, "0.05"), (1234.5, "1,234.5"), (1e6, "1,000,000"), (-2, "\N{MINUS SIGN}2")],
 )
 def test_numbers_are_written_plainly(value: float, text: str) -> None:
     assert plain(value) == text

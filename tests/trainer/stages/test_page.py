@@ -195,6 +195,19 @@ def test_a_score_that_the_budget_does_not_bound_is_not_drawn_against_it(metric: 
     assert agreement == (task is Task.CLASSIFICATION)
 
 
+def level(text: str, name: str) -> float:
+    rules = [item for item in parsed(text).iter("line") if item.get("class") == f"level {name}"]
+    return float(rules[0].get("y1", ""))
+
+
+def test_levels_count_from_the_estimator_where_the_exact_form_lost_a_tie() -> None:
+    version = record()
+    tied = [replace(item, score=0.968, loss=0.2) if item.form == "fp32" else item for item in version.frontier]
+    other = replace(version, frontier=tuple(tied))
+    for name in ("exact", "budget"):
+        assert level(page(other, manifests(other)), name) == level(page(version, manifests(version)), name)
+
+
 def test_a_form_far_over_the_budget_stands_at_the_edge_with_an_arrow() -> None:
     version = record()
     text = page(version, manifests(version))
