@@ -98,7 +98,7 @@ def _balanced(weights: Floats) -> Indices:
 
     libsvm keeps the classes apart: all that is negative comes first, and a float32 sum that is far from 0 halfway has
     lost the digits that the result needs. A processor adds every 4th, 8th or 16th by itself; so that those sums stay
-    near 0 too, neighbours of other signs change places by the Thue-Morse sequence, which is itself at every such stride.
+    near 0 too, pairs of neighbours are turned by the Thue-Morse sequence, which is itself at every such stride.
     """
     first, total, order = weights[:, 0], 0.0, []
     above, below = (list(np.flatnonzero(side)[::-1]) for side in (first >= 0, first < 0))
