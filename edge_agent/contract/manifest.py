@@ -41,6 +41,7 @@ class Precision(StrEnum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT16 = "int16"
     INT8 = "int8"
 
 
@@ -202,6 +203,8 @@ class Manifest:
     cost: Cost
     schema: int = 1
     runtime_options: codec.JsonObject = field(default_factory=dict)
+    # how the variant was made smaller, in words; empty where nothing is lost by design.
+    form: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.model)

@@ -2,9 +2,10 @@
 
 House rules: first what fits (built, runtime there, precision and runtime allowed by the profile, memory, disk, size),
 then what is best by the profile's preference. A variant that does not fit is listed with its reason. Measurements of
-simulated devices never come in here: they are not a board's.
+simulated devices never come in here: they are not a board's. A time that is no time (0, or less) is not known.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -18,7 +19,7 @@ EQUAL_LATENCY = 2.0
 # And one that is hardly larger may be much faster: the same weights weigh about the same on every runtime.
 EQUAL_SIZE = 1.1
 _MIB = 2**20
-_PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT8)
+_PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT16, Precision.INT8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ def choose_variant(
 ) -> Choice:
     """Choose among a version's variants for one device.
 
-    By `latency`: those within twice the least latency are as fast as any; among them fp32 before fp16 before int8, then
-    the faster. By `size`: of the smallest on the wire and those within a tenth of it, chosen the same way. Without a
-    profile: latency, and only the device's own limits.
+    By `latency`: those within twice the least latency are as fast as any; among them an exact one before a lossy one,
+    then fp32 before fp16 before int16 before int8, then the faster. By `size`: of the smallest on the wire and those
+    within a tenth of it, chosen the same way. Without a profile: latency, and only the device's own limits.
     """
     fitting: list[_Fitting] = []
     rejected: list[Rejection] = []
@@ -104,6 +105,11 @@ def choose_variant(
     else:
         best, reason = _choose_fastest(fitting, profile, latencies)
     return Choice(best.candidate, reason, tuple(rejected))
+
+
+def is_lossy(manifest: Manifest) -> bool:
+    """Return whether the variant gives something up by design: nodes of its trees, or bits of its weights."""
+    return bool(manifest.form) or manifest.precision is not Precision.FP32
 
 
 def _misfit(capabilities: Capabilities, profile: Profile | None, manifest: Manifest) -> str | None:
@@ -133,14 +139,19 @@ def _misfit(capabilities: Capabilities, profile: Profile | None, manifest: Manif
 
 
 def _latencies(profile: str, fitting: Sequence[_Fitting], measured: Sequence[MeasuredCost]) -> dict[str, float]:
-    """Return one row's latency in µs by digest, all on one scale.
+    """Return one row's latency in µs by digest, all on one scale; infinite where it is not known.
 
     A board's microseconds are not a build machine's. Where only some variants were measured on this class of board,
     the others' figures from the build are scaled by the median ratio of those known on both.
     """
-    boards = {cost.digest: cost.latency_p50_us for cost in measured if cost.profile == profile and cost.boards > 0}
-    built = {item.digest: item.manifest.cost.latency_p50_us for item in fitting}
-    ratios = [boards[digest] / built[digest] for digest in built if digest in boards and built[digest] > 0]
+    boards = {
+        cost.digest: cost.latency_p50_us
+        for cost in measured
+        if cost.profile == profile and cost.boards > 0 and cost.latency_p50_us > 0
+    }
+    said = {item.digest: item.manifest.cost.latency_p50_us for item in fitting}
+    built = {digest: latency if latency > 0 else math.inf for digest, latency in said.items()}
+    ratios = [boards[digest] / built[digest] for digest in built if digest in boards and built[digest] < math.inf]
     scale = median(ratios) if ratios else 1.0
     return {digest: boards.get(digest, latency * scale) for digest, latency in built.items()}
 
@@ -152,14 +163,20 @@ def _choose_fastest(
     equal = [item for item in fitting if latencies[item.digest] <= least * EQUAL_LATENCY]
     order = {runtime: place for place, runtime in enumerate(profile.runtimes)} if profile is not None else {}
 
-    def preference(item: _Fitting) -> tuple[int, float, int, str]:
+    def preference(item: _Fitting) -> tuple[tuple[bool, int], float, int, str]:
         place = order.get(item.manifest.runtime, len(order))
         return _rank(item), latencies[item.digest], place, item.candidate.variant
 
     best = min(equal, key=preference)
     of = f"least latency of {len(fitting)} that fit" if len(equal) == 1 else f"best of {len(equal)} as fast as any"
-    return best, f"{of}: about {latencies[best.digest]:.1f} µs a row, {best.manifest.precision}"
+    how = f"{best.manifest.precision}, {best.manifest.form}" if best.manifest.form else best.manifest.precision
+    return best, f"{of}: {_show_latency(latencies[best.digest])}, {how}"
 
 
-def _rank(item: _Fitting) -> int:
-    return _PRECISION_ORDER.index(item.manifest.precision)
+def _show_latency(latency_us: float) -> str:
+    return f"about {latency_us:.1f} µs a row" if latency_us < math.inf else "latency not known"
+
+
+def _rank(item: _Fitting) -> tuple[bool, int]:
+    """Return the place among those that are as good by the profile's preference: what loses nothing comes first."""
+    return is_lossy(item.manifest), _PRECISION_ORDER.index(item.manifest.precision)
