@@ -12,7 +12,8 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -41,9 +42,10 @@ class Said:
     """What a child has said: its newest lines, and how much in all."""
 
     tell: Callable[[str], None]
-    lines: list[str] = field(default_factory=list)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
     rest: bytes = b""
     size: int = 0
+    count: int = 0
     told: int = 0
 
     def take(self, block: bytes) -> None:
@@ -51,11 +53,12 @@ class Said:
         self.size += len(block)
         *full, rest = (self.rest + block).split(b"\n")
         self.rest = rest[-_MAX_LINE:]
-        for line in full:
+        self.count += len(full)
+        for line in full[-_KEPT_LINES:] if self.count > _TOLD_LINES else full:
             text = printable(line)
             if not text:
                 continue
-            self.lines = [*self.lines[-_KEPT_LINES:], text]
+            self.lines.append(text)
             if not text.startswith("{"):  # the JSON answer is for the server, not for who follows
                 self._tell(text)
 
@@ -100,7 +103,7 @@ def run_child(
     finally:
         _end(child)
     if child.returncode != 0:
-        raise BuildError(_reason(said.lines, child.returncode))
+        raise BuildError(_reason(tuple(said.lines), child.returncode))
 
 
 def _follow(child: "subprocess.Popen[bytes]", said: Said, limits: Limits, ended_by: Callable[[], str | None]) -> None:
@@ -117,8 +120,8 @@ def _follow(child: "subprocess.Popen[bytes]", said: Said, limits: Limits, ended_
                 raise BuildError(reason)
             if time.monotonic() > deadline:
                 raise BuildError(f"the build took more than {limits.timeout_s:g} s and was ended")
-            if said.size > limits.output_bytes:
-                raise BuildError(f"the build said more than {limits.output_bytes} bytes and was ended")
+            if said.size > limits.output_bytes or said.count > limits.output_lines:
+                raise BuildError("the build said more than a trainer has to say and was ended")
             if open_yet and selector.select(_POLL_S):
                 block = os.read(stream.fileno(), _BLOCK)
                 said.take(block)
@@ -160,7 +163,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _reason(lines: list[str], code: int) -> str:
+def _reason(lines: Sequence[str], code: int) -> str:
     """Return the words for a failure: the error of the last JSON answer, what a signal means, else the last line."""
     for line in reversed(lines):
         try:

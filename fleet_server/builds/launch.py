@@ -24,13 +24,14 @@ def main(arguments: list[str]) -> None:
     memory_mb, cpu_s, file_mb, tasks = (int(text) for text in arguments[:4])
     # Whoever started this outlives it, or takes it along: prctl(2).
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    all_tasks = tasks + _own_tasks()
     for kind, soft, hard in (
         (resource.RLIMIT_DATA, memory_mb * _MIB, memory_mb * _MIB),
         (resource.RLIMIT_CPU, cpu_s, cpu_s + _CPU_GRACE_S),
         (resource.RLIMIT_FSIZE, file_mb * _MIB, file_mb * _MIB),
         (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
         # Root is exempt from it: the warden counts as well.
-        (resource.RLIMIT_NPROC, tasks + _own_tasks(), tasks + _own_tasks()),
+        (resource.RLIMIT_NPROC, all_tasks, all_tasks),
         (resource.RLIMIT_CORE, 0, 0),
     ):
         most = resource.getrlimit(kind)[1]

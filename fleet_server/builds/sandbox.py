@@ -39,6 +39,7 @@ class Limits:
     tasks: int = 256
     reserve_mb: int = 256
     output_bytes: int = 16 * 1024 * 1024
+    output_lines: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
