@@ -127,6 +127,11 @@ def _follow(child: "subprocess.Popen[bytes]", said: Said, limits: Limits, ended_
                 said.take(block)
                 open_yet = bool(block)
             elif _has_ended(child, 0.0 if open_yet else _POLL_S):
+                # What it said between the last look and its end; more than a pipe holds it cannot have.
+                while open_yet and selector.select(0):
+                    block = os.read(stream.fileno(), _BLOCK)
+                    said.take(block)
+                    open_yet = bool(block) and said.size <= limits.output_bytes
                 said.finish()
                 return
 

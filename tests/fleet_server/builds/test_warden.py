@@ -150,7 +150,9 @@ def test_the_next_build_is_worked_on(fleet: Served, walls: str) -> None:
 
 def test_what_a_build_left_running_ends_with_it(fleet: Served, walls: str) -> None:
     """Its orphans hold the output open; the build has ended all the same."""
-    with working(fleet, pretend(fleet, ESCAPE + "\nraise SystemExit('done')", walls), timeout_s=60):
+    with working(
+        fleet, pretend(fleet, ESCAPE + """print('{"error": "done"}'); raise SystemExit(1)""", walls), timeout_s=60
+    ):
         identity = ask(fleet)["id"]
         assert "done" in wait_for(fleet, identity, ended, 30)["error"]
         assert wait_until(lambda: processes_with(identity) == [])
