@@ -9,8 +9,9 @@ from typing import Any
 
 from edge_agent.contract.card import SourceKind
 from trainer.errors import ConfigurationError, RejectedError, UsageError
+from trainer.stages.skops_limits import refuse_bomb, refuse_broken_trees
 
-# Types of scikit-learn and numpy that skops does not trust by itself; each only holds numbers.
+# Types of scikit-learn and numpy that skops does not trust by itself; each only holds numbers, or is a plain function.
 KNOWN_TYPES = frozenset(
     {
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
@@ -31,6 +32,16 @@ KNOWN_TYPES = frozenset(
         "sklearn._loss.loss.HalfBinomialLoss",
         "sklearn._loss.loss.HalfMultinomialLoss",
         "sklearn._loss.loss.HalfSquaredError",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.feature_selection._univariate_selection.chi2",
+        "sklearn.feature_selection._univariate_selection.f_classif",
+        "sklearn.feature_selection._univariate_selection.f_regression",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.utils._bunch.Bunch",
         "numpy.dtype",
     }
@@ -67,6 +78,7 @@ def load_estimator(path: Path, *, allow_pickle: bool) -> tuple[Any, SourceKind]:
 def _load_skops(path: Path) -> Any:
     import skops.io
 
+    refuse_bomb(path)
     try:
         asked = skops.io.get_untrusted_types(file=path)
     except Exception as error:  # a broken file fails anywhere in zipfile, json or skops
@@ -78,9 +90,11 @@ def _load_skops(path: Path) -> Any:
             "use estimators of scikit-learn only, or export the model as ONNX",
         )
     try:
-        return skops.io.load(path, trusted=sorted(asked))
+        estimator = skops.io.load(path, trusted=sorted(asked))
     except Exception as error:  # as above; and scikit-learn's own constructors may refuse what they are given
         raise RejectedError(f"{path.name} cannot be loaded: {error}", _HINT) from error
+    refuse_broken_trees(estimator)
+    return estimator
 
 
 def _load_pickle(path: Path) -> Any:
