@@ -21,7 +21,7 @@ class Acting:
         self.program = program
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return exec, (self.program,)
+        return exec, (self.program, {})
 
 
 def acting_pickle(program: str) -> bytes:
