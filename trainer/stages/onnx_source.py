@@ -40,6 +40,16 @@ def accept(data: bytes, columns: int, wanted: str | None = None) -> Accepted:
         RejectedError: it is not ONNX, not safe to run, or it is not clear what its input and scores are.
     """
     model = _parse(data)
+    try:
+        return _reduce(model, columns, wanted)
+    except RejectedError:
+        raise
+    except Exception as error:  # ONNX's own checks fail in many classes on bytes that are no text or no graph
+        told = str(error).splitlines() or [type(error).__name__]
+        raise RejectedError(f"the ONNX graph is not valid: {told[0][:200]}") from error
+
+
+def _reduce(model: onnx.ModelProto, columns: int, wanted: str | None) -> Accepted:
     _check_input(model, columns)
     refuse_unsafe(model, columns)
     name, width = _find_scores(model, wanted)
