@@ -18,7 +18,8 @@ demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leave
 	$(BIN)/edgeloop demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: setup ## every test: lint, types, import rules, units, and the system with real processes
-	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && $(BIN)/pytest $(ARGS)
+	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && { EDGELOOP_BWRAP="$$(scripts/bubblewrap)" || true; } && \
+	export EDGELOOP_MOSQUITTO EDGELOOP_BWRAP && $(BIN)/pytest $(ARGS)
 
 test-fast: setup ## the tests that start no broker, server or agent, and fit no hundreds of estimators
 	@EDGELOOP_TESTS=fast $(BIN)/pytest -n 2 -m "not system and not compiler" $(ARGS)

@@ -12,7 +12,7 @@ import structlog
 from fleet_server.api.application import build_application
 from fleet_server.api.context import ApiContext
 from fleet_server.builds.builder import Builder
-from fleet_server.builds.sandbox import Limits, find_sandbox
+from fleet_server.builds.sandbox import Limits, choose_sandbox
 from fleet_server.config import ServerConfig
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner
@@ -28,7 +28,7 @@ from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
 from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
-from fleet_server.services.operations import Operations
+from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
 from fleet_server.services.rollouts import Rollouts
@@ -76,11 +76,11 @@ class Composition:
         self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock)
-        operations = Operations(self._database, config.data_dir / "builds", announcer, clock)
-        self.sandbox = find_sandbox()
-        self._builder = Builder(
-            operations, models, self.sandbox, Limits(config.build_memory_mb, config.build_timeout_s)
-        )
+        self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required)
+        rules = BuildRules(self.sandbox.refusal, config.accept_pickles, self.sandbox.bwrap is not None)
+        operations = Operations(self._database, config.data_dir / "builds", announcer, clock, rules)
+        limits = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
+        self._builder = Builder(operations, models, self.sandbox, limits)
         self.version = metadata.version("edgeloop")
         self.context = ApiContext(
             auth=Auth(self._database, clock),
@@ -123,7 +123,8 @@ class Composition:
 
     def _fleet(self, devices: Devices, clock: Clock) -> Fleet:
         out = self._outside
-        facts = ServerFacts(self.version, out.broker_address, out.broker_kind, out.notes)
+        notes = out.notes if self.sandbox.bwrap is not None else (*out.notes, self.sandbox.notice)
+        facts = ServerFacts(self.version, out.broker_address, out.broker_kind, notes)
         return Fleet(self._database, devices, out.wire.traffic, lambda: out.wire.connected, facts, clock)
 
     def start(self) -> None:
@@ -133,6 +134,8 @@ class Composition:
             UnavailableError: the database cannot be written.
         """
         self.prepare()
+        if self.sandbox.bwrap is None:
+            _log.warning("builds_without_sandbox", notice=self.sandbox.notice)
         self._builder.start()
         self._loop.start()
 

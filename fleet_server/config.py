@@ -7,12 +7,16 @@ import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from edge_agent.contract.messages import AgentSettings
 from edge_agent.contract.topics import DEFAULT_ROOT
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what an operator may ask for, by name
+
+
+BuildSandbox = Literal["auto", "required", "limits"]
 
 
 class SetupError(Exception):
@@ -36,6 +40,10 @@ class ServerConfig:
     which devices reach the server, put in its TLS certificate; the first one is what devices are told. `api_key` is a
     key that the operator already holds; where it is none, or no key of this server, a new one is made. Sizes in MiB
     (2**20 bytes), times in seconds.
+
+    Uploads are built in bubblewrap. Where it does not work, `build_sandbox` says what then: `required` builds nothing,
+    `limits` builds with limits alone, which is for models that one trusts, and `auto` is `limits` on loopback and
+    `required` beyond it. With `accept_pickles` a request may ask for a pickle to be loaded, in bubblewrap alone.
     """
 
     data_dir: Path = field(default_factory=default_data_dir)
@@ -51,14 +59,20 @@ class ServerConfig:
     upload_mb: int = 512
     build_timeout_s: float = 1800.0
     build_memory_mb: int = 4096
+    build_disk_mb: int = 4096
+    build_sandbox: BuildSandbox = "auto"
+    accept_pickles: bool = False
     health_kept: int = 500
     window_days: int = 30
 
     def __post_init__(self) -> None:
         if not (0 <= self.port < 65536 and 0 <= self.broker_port < 65536):
             raise ValueError("a port is 0 (any) to 65535")
-        if min(self.tick_s, self.upload_mb, self.build_timeout_s, self.build_memory_mb) <= 0:
-            raise ValueError("tick_s, upload_mb, build_timeout_s and build_memory_mb are above 0")
+        above = ("tick_s", "upload_mb", "build_timeout_s", "build_memory_mb", "build_disk_mb")
+        if min(getattr(self, name) for name in above) <= 0:
+            raise ValueError(f"{', '.join(above)} are above 0")
+        if self.build_sandbox not in get_args(BuildSandbox):
+            raise ValueError(f"build_sandbox is one of {', '.join(get_args(BuildSandbox))}")
         if min(self.health_kept, self.window_days) < 1:
             raise ValueError("health_kept and window_days are 1 at least")
 
@@ -66,6 +80,11 @@ class ServerConfig:
     def loopback(self) -> bool:
         """Whether the API listens on this machine alone (then without TLS)."""
         return self.host in LOOPBACK
+
+    @property
+    def sandbox_required(self) -> bool:
+        """Whether uploads are built in a box or not at all."""
+        return self.build_sandbox == "required" or (self.build_sandbox == "auto" and not self.loopback)
 
     @property
     def public_host(self) -> str:

@@ -1,8 +1,8 @@
 """Computes a lowered graph with numpy alone: the runtime of boards that have no other.
 
 House rules: everything is float32, except that sums over trees and neighbours, and products that give a few columns
-only, are added in float64 and rounded once. A value is dropped after its last use. An interpreter keeps no state between
-calls: any number of threads may share one.
+only, are added in float64 and rounded once. A value is dropped after its last use. An interpreter keeps no state
+between calls: any number of threads may share one.
 """
 
 from collections.abc import Callable

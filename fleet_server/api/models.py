@@ -14,6 +14,8 @@ from fleet_server.services.operations import BuildRequest, plain_operation
 from fleet_server.store.models import Variant, Version
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
+_BUDGET = "what a smaller variant may lose: points of accuracy, or percent of R²"
+_ALLOW_PICKLE = "load a pickle, which runs whatever code is in it; the server must accept pickles too"
 Number = Annotated[int, InPath(ge=1, le=2**31 - 1)]
 
 
@@ -143,19 +145,33 @@ def upload_version(
 @router.post("/{model}/builds", status_code=202)
 def start_build(
     model: str,
-    source: Annotated[UploadFile, File(description="a .skops or .onnx file")],
+    source: Annotated[UploadFile, File(description="a .skops or .onnx file; with allow_pickle also .joblib")],
     data: Annotated[UploadFile, File(description="rows to prove it on: .csv or .npz")],
     target: Annotated[str, Form(max_length=200)],
     context: Context,
     _asker: Asker,
     task: Annotated[str | None, Form(max_length=40)] = None,
     description: Annotated[str, Form(max_length=2000)] = "",
+    budget: Annotated[float | None, Form(ge=0, le=100, description=_BUDGET)] = None,
+    want: Annotated[str | None, Form(max_length=40, description="what a smaller variant is for: size, latency")] = None,
+    allow_pickle: Annotated[bool, Form(description=_ALLOW_PICKLE)] = False,
 ) -> OperationShown:
     """Compile and prove a model that was made elsewhere; the answer is an operation to follow."""
     names = [check_path(file.filename or "") for file in (source, data)]
     if any(len(name.parts) != 1 for name in names) or names[0] == names[1]:
         raise InvalidError("source and data are two plain file names")
-    request = BuildRequest(model, f"source{names[0].suffix}", f"data{names[1].suffix}", target, task, description)
+    request = BuildRequest(
+        model=model,
+        source=f"source{names[0].suffix}",
+        data=f"data{names[1].suffix}",
+        target=target,
+        task=task,
+        description=description,
+        budget=budget,
+        want=want,
+        allow_pickle=allow_pickle,
+    )
+    context.operations.admit(request)
     identity = context.operations.new_id()
     folder = context.operations.folder_of(identity)
     try:

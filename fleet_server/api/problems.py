@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from edge_agent.contract.codec import MalformedError
-from fleet_server.services.errors import BrokerError, DeniedError, InvalidError, TooLargeError
+from fleet_server.services.errors import BrokerError, DeniedError, InvalidError, TooLargeError, UnequippedError
 from fleet_server.store.errors import ConflictError, NotFoundError, UnavailableError
 from fleet_server.store.pages import CursorError
 
@@ -40,6 +40,7 @@ PROBLEMS: Mapping[type[Exception], HTTPStatus] = {
     InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     MalformedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     CursorError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnequippedError: HTTPStatus.NOT_IMPLEMENTED,
     BrokerError: HTTPStatus.SERVICE_UNAVAILABLE,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

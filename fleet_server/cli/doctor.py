@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+from fleet_server.builds.sandbox import INSTALL, find_bubblewrap
 from fleet_server.cli.client import connect
 from fleet_server.cli.context import context_path, load_context
 from fleet_server.cli.failures import CommandError, Exit
 from fleet_server.cli.output import Column, Output, field, print_json, print_table
 
 Verdict = Literal["ok", "note", "bad"]
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
 MARKS = {"ok": "✓ ok", "note": "! note", "bad": "✗ bad"}
 
@@ -42,7 +44,7 @@ def doctor(*, host: str = "127.0.0.1", port: int = 8000, output: Output = "table
     checks = [
         _python(),
         _mosquitto(host, os.environ),
-        _bubblewrap(),
+        _bubblewrap(host),
         _trainer(),
         *_server(os.environ, host, port),
     ]
@@ -79,16 +81,20 @@ def _mosquitto(host: str, environment: Mapping[str, str]) -> Check:
     found = find_mosquitto(environment)
     if found:
         return Check("mosquitto", "ok", found)
-    beyond = host not in ("127.0.0.1", "localhost", "::1")
+    beyond = host not in LOOPBACK_HOSTS
     where = f"not found; a listener on {host} needs it" if beyond else "not found; iotcore serves, on loopback only"
     return Check("mosquitto", "bad" if beyond else "note", where, "apt-get install mosquitto")
 
 
-def _bubblewrap() -> Check:
-    found = shutil.which("bwrap")
+def _bubblewrap(host: str) -> Check:
+    found, why = find_bubblewrap()
     if found:
-        return Check("bubblewrap", "ok", found)
-    return Check("bubblewrap", "note", "not found; builds run with weaker walls", "apt-get install bubblewrap")
+        return Check("bubblewrap", "ok", f"{found}: uploads are built without network and other files")
+    beyond = host not in LOOPBACK_HOSTS
+    then = (
+        f"a server on {host} builds no uploads" if beyond else "uploads are built with limits alone, on loopback only"
+    )
+    return Check("bubblewrap", "bad" if beyond else "note", f"{why}; {then}", INSTALL)
 
 
 def _trainer() -> Check:

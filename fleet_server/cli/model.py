@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -143,6 +143,9 @@ def build(
     model: str | None = None,
     task: str | None = None,
     description: str | None = None,
+    budget: float | None = None,
+    want: Literal["size", "latency"] | None = None,
+    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
     wait: Annotated[bool, Parameter(negative="--no-wait")] = True,
     output: Output = "table",
 ) -> int:
@@ -151,7 +154,7 @@ def build(
     Parameters
     ----------
     source
-        The fitted model: .skops or .onnx.
+        The fitted model: .skops or .onnx; with --allow-pickle also .joblib.
     data
         Rows to prove the variants on: .csv with a header, or .npz.
     target
@@ -162,6 +165,12 @@ def build(
         classification, regression, clustering or anomaly, where it cannot be told from the model.
     description
         A line for the model's card.
+    budget
+        What a smaller variant may lose: points of accuracy, or percent of R².
+    want
+        What a smaller variant is for: size or latency.
+    allow_pickle
+        Have a pickle loaded, which runs whatever code is in it; the server must accept pickles too.
     wait
         Follow the build to its end.
     """
@@ -169,7 +178,14 @@ def build(
         if not path.is_file():
             raise CommandError(f"{path} is not a file", "", "edgeloop model build --help")
     name = model or source.stem.lower().replace(" ", "-")
-    form = {"target": target, "task": task, "description": description}
+    form = {
+        "target": target,
+        "task": task,
+        "description": description,
+        "budget": None if budget is None else format(budget, "g"),
+        "want": want,
+        "allow_pickle": "true" if allow_pickle else None,
+    }
     files = [("source", source.name, source), ("data", data.name, data)]
     with connect() as client:
         given = {key: value for key, value in form.items() if value is not None}

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -22,6 +22,8 @@ def up(
     name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     broker: str = "auto",
     broker_port: int = 0,
+    build_sandbox: Literal["auto", "required", "limits"] = "auto",
+    accept_pickles: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Start the server and its broker here, in the foreground; Ctrl-C ends both.
 
@@ -39,6 +41,11 @@ def up(
         auto, mosquitto, iotcore (loopback only, to try out), or the URL of one: mqtt(s)://user:pass@host:port.
     broker_port
         The port of a managed broker; 0 is any free one.
+    build_sandbox
+        Where bubblewrap does not work: required builds no uploads, limits builds them with limits alone; auto is
+        limits on loopback and required beyond it.
+    accept_pickles
+        Load an uploaded pickle where the request asks for it: it runs whatever code is in it, in bubblewrap alone.
     """
     from fleet_server.app import serve
     from fleet_server.config import ServerConfig, SetupError, default_data_dir
@@ -51,6 +58,8 @@ def up(
             names=name,
             broker=broker,
             broker_port=broker_port,
+            build_sandbox=build_sandbox,
+            accept_pickles=accept_pickles,
             api_key=_held_key(),
         )
     except ValueError as error:

@@ -1,10 +1,12 @@
 """Which variant of a version a device is offered.
 
-House rules: first what fits (built, runtime there and its release not denied, precision and runtime allowed by the
-profile, memory, disk, size), then what is best by the profile's preference. A variant that does not fit is listed with
-its reason. Measurements of simulated devices never come in here: they are not a board's.
+House rules: first what fits (built, runtime there, its release neither denied nor one on which the variant failed,
+precision and runtime allowed by the profile, memory, disk, size), then what is best by the profile's preference. A
+variant that does not fit is listed with its reason. Measurements of simulated devices never come in here: they are not
+a board's. A time that is no time (0, or less) is not known.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -19,7 +21,7 @@ EQUAL_LATENCY = 2.0
 # And one that is hardly larger may be much faster: the same weights weigh about the same on every runtime.
 EQUAL_SIZE = 1.1
 _MIB = 2**20
-_PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT8)
+_PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT16, Precision.INT8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,9 @@ def choose_variant(
 ) -> Choice:
     """Choose among a version's variants for one device.
 
-    By `latency`: those within twice the least latency are as fast as any; among them fp32 before fp16 before int8, then
-    the faster. By `size`: of the smallest on the wire and those within a tenth of it, chosen the same way. Without a
-    profile: latency, and only the device's own limits.
+    By `latency`: those within twice the least latency are as fast as any; among them an exact one before a lossy one,
+    then fp32 before fp16 before int16 before int8, then the faster. By `size`: of the smallest on the wire and those
+    within a tenth of it, chosen the same way. Without a profile: latency, and only the device's own limits.
     """
     fitting: list[_Fitting] = []
     rejected: list[Rejection] = []
@@ -108,6 +110,11 @@ def choose_variant(
     return Choice(best.candidate, reason, tuple(rejected))
 
 
+def is_lossy(manifest: Manifest) -> bool:
+    """Return whether the variant gives something up by design: nodes of its trees, or bits of its weights."""
+    return bool(manifest.form) or manifest.precision is not Precision.FP32
+
+
 def _misfit(
     capabilities: Capabilities, profile: Profile | None, manifest: Manifest, denials: Sequence[Denial]
 ) -> str | None:
@@ -119,6 +126,8 @@ def _misfit(
     version = capabilities.runtimes[manifest.runtime]
     if denied := judge_board(denials, manifest.runtime, version, capabilities.arch, capabilities.profile):
         return denied
+    if failed := _failure(manifest, version):
+        return failed
     if needs.memory_mb > capabilities.memory_free_mb:
         return f"needs {needs.memory_mb:.0f} MiB of memory, {capabilities.memory_free_mb:.0f} MiB are free"
     if needs.disk_mb > capabilities.disk_free_mb:
@@ -139,15 +148,31 @@ def _misfit(
     return None
 
 
+def _failure(manifest: Manifest, version: str) -> str | None:
+    """Return how the variant failed on a release of its runtime while it was proven, or None.
+
+    A device does not report the library's name, so a proof of any library of that runtime counts.
+    """
+    for proof in manifest.certificate:
+        if proof.version == version and proof.reason is not None:
+            return f"failed its proof on {proof.package} {proof.version}: {proof.reason}"
+    return None
+
+
 def _latencies(profile: str, fitting: Sequence[_Fitting], measured: Sequence[MeasuredCost]) -> dict[str, float]:
-    """Return one row's latency in µs by digest, all on one scale.
+    """Return one row's latency in µs by digest, all on one scale; infinite where it is not known.
 
     A board's microseconds are not a build machine's. Where only some variants were measured on this class of board,
     the others' figures from the build are scaled by the median ratio of those known on both.
     """
-    boards = {cost.digest: cost.latency_p50_us for cost in measured if cost.profile == profile and cost.boards > 0}
-    built = {item.digest: item.manifest.cost.latency_p50_us for item in fitting}
-    ratios = [boards[digest] / built[digest] for digest in built if digest in boards and built[digest] > 0]
+    boards = {
+        cost.digest: cost.latency_p50_us
+        for cost in measured
+        if cost.profile == profile and cost.boards > 0 and cost.latency_p50_us > 0
+    }
+    said = {item.digest: item.manifest.cost.latency_p50_us for item in fitting}
+    built = {digest: latency if latency > 0 else math.inf for digest, latency in said.items()}
+    ratios = [boards[digest] / built[digest] for digest in built if digest in boards and built[digest] < math.inf]
     scale = median(ratios) if ratios else 1.0
     return {digest: boards.get(digest, latency * scale) for digest, latency in built.items()}
 
@@ -159,14 +184,20 @@ def _choose_fastest(
     equal = [item for item in fitting if latencies[item.digest] <= least * EQUAL_LATENCY]
     order = {runtime: place for place, runtime in enumerate(profile.runtimes)} if profile is not None else {}
 
-    def preference(item: _Fitting) -> tuple[int, float, int, str]:
+    def preference(item: _Fitting) -> tuple[tuple[bool, int], float, int, str]:
         place = order.get(item.manifest.runtime, len(order))
         return _rank(item), latencies[item.digest], place, item.candidate.variant
 
     best = min(equal, key=preference)
     of = f"least latency of {len(fitting)} that fit" if len(equal) == 1 else f"best of {len(equal)} as fast as any"
-    return best, f"{of}: about {latencies[best.digest]:.1f} µs a row, {best.manifest.precision}"
+    how = f"{best.manifest.precision}, {best.manifest.form}" if best.manifest.form else best.manifest.precision
+    return best, f"{of}: {_show_latency(latencies[best.digest])}, {how}"
 
 
-def _rank(item: _Fitting) -> int:
-    return _PRECISION_ORDER.index(item.manifest.precision)
+def _show_latency(latency_us: float) -> str:
+    return f"about {latency_us:.1f} µs a row" if latency_us < math.inf else "latency not known"
+
+
+def _rank(item: _Fitting) -> tuple[bool, int]:
+    """Return the place among those that are as good by the profile's preference: what loses nothing comes first."""
+    return is_lossy(item.manifest), _PRECISION_ORDER.index(item.manifest.precision)

@@ -19,3 +19,7 @@ class TooLargeError(ServiceError):
 
 class BrokerError(ServiceError):
     """The broker cannot be reached or set up now: nothing was changed; try again later."""
+
+
+class UnequippedError(ServiceError):
+    """This machine lacks what it takes: it was not tried; the message says what to install."""

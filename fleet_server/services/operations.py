@@ -1,17 +1,18 @@
 """Long-running operations: asked for here, worked on by `fleet_server.builds`, shown and cancelled here."""
 
+import math
 import secrets
-import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge_agent.contract.topics import check_name
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.clock import Clock, iso
-from fleet_server.services.errors import InvalidError
+from fleet_server.services.errors import DeniedError, InvalidError, UnequippedError
+from fleet_server.services.remains import remove_tree
 from fleet_server.store import operations
 from fleet_server.store.database import Database
 from fleet_server.store.errors import ConflictError
@@ -19,13 +20,18 @@ from fleet_server.store.operations import UNFINISHED, Operation, OperationState
 from fleet_server.store.pages import Page, PageRequest
 
 SOURCE_KINDS = (".skops", ".onnx")
+PICKLE_KINDS = (".joblib", ".pkl", ".pickle")
 DATA_KINDS = (".csv", ".npz")
 TASKS = ("classification", "regression", "clustering", "anomaly")
+WANTS = ("size", "latency")
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """A model made elsewhere, with rows to prove it on; the files are in the operation's own folder."""
+    """A model made elsewhere, with rows to prove it on; the files are in the operation's own folder.
+
+    `budget` is what a smaller variant may lose: points of accuracy, or percent of R²; `want` is what it is for.
+    """
 
     model: str
     source: str
@@ -33,30 +39,77 @@ class BuildRequest:
     target: str
     task: str | None = None
     description: str = ""
+    budget: float | None = None
+    want: str | None = None
+    allow_pickle: bool = False
 
     def __post_init__(self) -> None:
         try:
             check_name(self.model)
         except ValueError as error:
             raise InvalidError(str(error)) from error
-        if Path(self.source).suffix not in SOURCE_KINDS:
-            raise InvalidError(f"a source ends in {' or '.join(SOURCE_KINDS)}, not {self.source!r}: a pickle runs code")
+        self._check_source()
         if Path(self.data).suffix not in DATA_KINDS:
             raise InvalidError(f"data ends in {' or '.join(DATA_KINDS)}, not {self.data!r}")
         if self.task is not None and self.task not in TASKS:
             raise InvalidError(f"task is one of {', '.join(TASKS)}, not {self.task!r}")
+        if self.want is not None and self.want not in WANTS:
+            raise InvalidError(f"want is one of {', '.join(WANTS)}, not {self.want!r}")
+        if self.budget is not None and not (math.isfinite(self.budget) and 0 <= self.budget <= 100):
+            raise InvalidError(f"budget is 0 to 100, points of accuracy or percent of R², not {self.budget}")
         if not self.target or self.target.startswith("-") or len(self.target) > 200:
             raise InvalidError("target names the column to predict; it does not begin with '-'")
+
+    def _check_source(self) -> None:
+        kind = Path(self.source).suffix
+        if kind in PICKLE_KINDS and not self.allow_pickle:
+            raise InvalidError(
+                f"{kind} is a pickle, and a pickle runs code: save the model with skops, or ask with allow_pickle, "
+                "which the server must accept too"
+            )
+        if kind not in SOURCE_KINDS + PICKLE_KINDS:
+            raise InvalidError(f"a source ends in {' or '.join(SOURCE_KINDS)}, not {self.source!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRules:
+    """What this server builds: nothing where `refusal` says why; pickles where its operator chose so, and boxed."""
+
+    refusal: str | None = None
+    pickles: bool = False
+    boxed: bool = True
+
+    def admit(self, request: BuildRequest) -> None:
+        """Let a build pass.
+
+        Raises:
+            UnequippedError: this machine lacks what such a build needs.
+            DeniedError: this server takes no pickles.
+        """
+        if self.refusal is not None:
+            raise UnequippedError(self.refusal)
+        if Path(request.source).suffix not in PICKLE_KINDS:
+            return
+        if not self.pickles:
+            raise DeniedError(
+                "this server takes no pickles, since loading one runs whatever code is in it: save the model with "
+                "skops; or start the server with --accept-pickles"
+            )
+        if not self.boxed:
+            raise UnequippedError("a pickle is loaded in bubblewrap alone: apt-get install bubblewrap")
 
 
 class Operations:
     """Queues operations and says how far they are; `changed` wakes whoever works on them."""
 
-    def __init__(self, database: Database, folder: Path, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, folder: Path, announcer: Announcer, clock: Clock, rules: BuildRules | None = None
+    ) -> None:
         self._database = database
         self._folder = folder
         self._announcer = announcer
         self._clock = clock
+        self._rules = rules or BuildRules()
         self._cancelled: set[str] = set()
         self.changed = threading.Condition()
 
@@ -71,21 +124,30 @@ class Operations:
         return folder
 
     def clean(self, operation: str) -> None:
-        """Delete an operation's files."""
-        shutil.rmtree(self._folder / operation, ignore_errors=True)
+        """Delete an operation's files, however a build left them."""
+        remove_tree(self._folder / operation)
+
+    def sweep(self) -> None:
+        """Delete the files of operations that have ended or were never queued: a former server died over them."""
+        owed = {operation.id for operation in self.unfinished()}
+        if self._folder.is_dir():
+            for place in list(self._folder.iterdir()):
+                if place.name not in owed:
+                    self.clean(place.name)
+
+    def admit(self, request: BuildRequest) -> None:
+        """Let a build pass that this server does.
+
+        Raises:
+            UnequippedError: this machine lacks what such a build needs.
+            DeniedError: this server takes no such source.
+        """
+        self._rules.admit(request)
 
     def queue_build(self, identity: str, request: BuildRequest) -> Operation:
         """Queue a build whose files are in place."""
         now = self._clock()
-        plain = {
-            "model": request.model,
-            "source": request.source,
-            "data": request.data,
-            "target": request.target,
-            "task": request.task,
-            "description": request.description,
-        }
-        operation = Operation(identity, "build", request.model, OperationState.QUEUED, now, now, plain)
+        operation = Operation(identity, "build", request.model, OperationState.QUEUED, now, now, asdict(request))
         with self._database.write() as connection:
             operations.insert_operation(connection, operation)
         self._wake(operation)
@@ -121,9 +183,12 @@ class Operations:
             found = operations.get_operation(connection, operation)
             if found.state not in UNFINISHED:
                 raise ConflictError(f"the operation {operation} has ended: {found.state}")
+            waited = found.state == OperationState.QUEUED
             found = replace(found, state=OperationState.CANCELLED, updated=self._clock(), error="cancelled")
             operations.save_operation(connection, found)
         self._cancelled.add(operation)
+        if waited:  # nobody else will
+            self.clean(operation)
         self._wake(found)
         return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_agent.contract.card import SourceKind
 from trainer.errors import ConfigurationError, RejectedError, UsageError
+from trainer.stages.skops_limits import refuse_bomb, refuse_broken_trees
 
 # Types of scikit-learn, scipy and numpy that skops does not trust by itself: each only holds numbers, or is a function
 # of numbers.
@@ -108,6 +109,7 @@ def load_estimator(path: Path, *, allow_pickle: bool) -> tuple[Any, SourceKind]:
 def _load_skops(path: Path) -> Any:
     import skops.io
 
+    refuse_bomb(path)
     try:
         asked = skops.io.get_untrusted_types(file=path)
     except Exception as error:  # a broken file fails anywhere in zipfile, json or skops
@@ -125,9 +127,11 @@ def _load_skops(path: Path) -> Any:
             "pip install 'edgeloop[boost]'",
         )
     try:
-        return skops.io.load(path, trusted=sorted(asked))
+        estimator = skops.io.load(path, trusted=sorted(asked))
     except Exception as error:  # as above; and scikit-learn's own constructors may refuse what they are given
         raise RejectedError(f"{path.name} cannot be loaded: {error}", _HINT) from error
+    refuse_broken_trees(estimator)
+    return estimator
 
 
 def _load_pickle(path: Path) -> Any:

@@ -1,32 +1,19 @@
-"""Builds: an operation that succeeds, fails with the trainer's words, is cancelled, or meets its limits."""
+"""Builds: an operation that succeeds, fails with the trainer's words, is cancelled, or waits over a restart."""
 
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleet_server.builds.builder import Builder
-from fleet_server.builds.sandbox import Limits, Sandbox, find_sandbox
+from fleet_server.builds.builder import compile_command
+from fleet_server.services.operations import BuildRequest
+from tests.fakes.builds import Pretend, ask, ended, leftovers, real_box, upload, wait_for, wait_until, working
 from tests.fakes.server_app import Served, served
 from tests.fakes.server_versions import write_version
 
 pytestmark = pytest.mark.system
-
-
-@dataclass(frozen=True)
-class Pretend:
-    """A box in which a given program stands for the trainer; the limits are the real ones."""
-
-    program: str
-    notice: str = "a pretended trainer"
-
-    def wrap(self, command: list[str], folder: Path, limits: Limits) -> list[str]:
-        return Sandbox(None, "").wrap([sys.executable, "-c", self.program, *command[3:]], folder, limits)
+COPY = "import os,shutil,sys; out=sys.argv[sys.argv.index('--out')+1]; print('stage one', flush=True); "
 
 
 @pytest.fixture
@@ -35,142 +22,144 @@ def fleet(tmp_path: Path) -> Iterator[Served]:
         yield found
 
 
-def working(fleet: Served, box: Any, **limits: Any) -> Builder:
-    context = fleet.server.context
-    builder = Builder(
-        context.operations, context.models, box, Limits(**({"memory_mb": 4096, "timeout_s": 60} | limits))
-    )
-    builder.start()
-    return builder
-
-
-def ask(fleet: Served, expected: int = 202, **fields: str) -> Any:
-    files = [("source", ("model.skops", b"not a model")), ("data", ("rows.csv", b"a,b,target\n1,2,0\n"))]
-    return fleet.call("POST", "/models/digits/builds", expected, files=files, data={"target": "target"} | fields)
-
-
-def wait_for(fleet: Served, identity: str, done: Callable[[Any], bool], deadline_s: float = 90.0) -> Any:
-    operations, end = fleet.server.context.operations, time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        found = fleet.call("GET", f"/operations/{identity}")
-        if done(found):
-            return found
-        with operations.changed:
-            operations.changed.wait(0.2)
-    raise AssertionError(found)
-
-
-def ended(found: Any) -> bool:
-    return found["state"] not in ("queued", "running")
-
-
-def leftovers(fleet: Served) -> list[Path]:
-    return list((fleet.folder / "data" / "builds").iterdir())
-
-
 def test_result_is_registered_like_an_upload(fleet: Served) -> None:
     made = write_version(fleet.folder / "made")
-    program = (
-        "import shutil,sys; out=sys.argv[sys.argv.index('--out')+1]; print('stage one', flush=True);"
-        f"shutil.copytree({str(made)!r}, out)"
-    )
-    builder = working(fleet, Pretend(program))
-    try:
+    with working(fleet, Pretend(COPY + f"shutil.copytree({str(made)!r}, out)")):
         found = wait_for(fleet, ask(fleet, task="classification")["id"], ended)
-    finally:
-        builder.stop()
     assert (found["state"], found["result"]) == ("succeeded", {"model": "digits", "version": 1})
     assert {"a pretended trainer", "stage one", "packing onnx-fp32"} <= set(found["progress"])
     assert fleet.call("GET", "/models/digits/versions/1")["version"] == 1
     assert leftovers(fleet) == []
 
 
-def test_cancelled_build_is_killed(fleet: Served) -> None:
-    builder = working(fleet, Pretend("import threading; print('at work', flush=True); threading.Event().wait()"))
-    try:
-        identity = ask(fleet)["id"]
-        wait_for(fleet, identity, lambda found: "at work" in found["progress"])
-        assert fleet.call("DELETE", f"/operations/{identity}")["state"] == "cancelled"
-        fleet.call("DELETE", f"/operations/{identity}", 409)
-        end = time.monotonic() + 20
-        while leftovers(fleet) and time.monotonic() < end:
-            threading.Event().wait(0.05)
-        assert leftovers(fleet) == []
-    finally:
-        builder.stop()
-    assert fleet.call("GET", f"/operations/{identity}")["state"] == "cancelled"
-
-
 @pytest.mark.parametrize(
-    ("program", "limits", "words"),
+    ("program", "words"),
     [
-        ("import sys; print('loading'); sys.exit('the column target is missing')", {}, "the column target is missing"),
-        ("""print('{"error": "not a skops file"}'); raise SystemExit(1)""", {}, "not a skops file"),
-        ("import threading; threading.Event().wait()", {"timeout_s": 1.0}, "more than 1 s"),
-        ("bytearray(900 << 20)", {"memory_mb": 300}, "MemoryError"),
-        ("while True: pass", {"timeout_s": 1.0}, "more than 1 s"),
-        ("import os; os.kill(os.getpid(), 11)", {}, "SIGSEGV"),
-        ("pass", {}, "left no version.json"),
+        ("import sys; print('loading'); sys.exit('the column target is missing')", "the column target is missing"),
+        ("""print('{"error": "not a skops file"}'); raise SystemExit(1)""", "not a skops file"),
+        ("""print('{"error": "no", "hint": "save it as skops"}'); raise SystemExit(1)""", "no; save it as skops"),
+        ("print('[' * 100_000); raise SystemExit('too deep to be an answer')", "too deep to be an answer"),
+        ("pass", "left no version.json"),
+        ("import sys; sys.exit(7)", "status 7"),
     ],
+    ids=["last-line", "answer", "hint", "nested", "nothing", "status"],
 )
-def test_failures_carry_their_reason(fleet: Served, program: str, limits: dict[str, Any], words: str) -> None:
-    builder = working(fleet, Pretend(program), **limits)
-    try:
+def test_failures_carry_their_reason(fleet: Served, program: str, words: str) -> None:
+    with working(fleet, Pretend(program)):
         found = wait_for(fleet, ask(fleet)["id"], ended)
-    finally:
-        builder.stop()
     assert found["state"] == "failed"
     assert words in found["error"]
     assert leftovers(fleet) == []
     assert fleet.call("GET", "/models")["items"] == []
 
 
+def test_what_the_child_says_cannot_write_to_a_terminal(fleet: Served) -> None:
+    with working(fleet, Pretend(r"print('\x1b]0;owned\x07ready', flush=True); raise SystemExit('\x1b[2Jgone')")):
+        found = wait_for(fleet, ask(fleet)["id"], ended)
+    assert "�]0;owned�ready" in found["progress"]
+    assert found["error"] == "�[2Jgone"
+
+
+def test_a_link_to_the_servers_files_is_not_followed(fleet: Served) -> None:
+    """Loaded code may leave anything: a link would bring a key of the server into a bundle that can be fetched."""
+    made = write_version(fleet.folder / "made")
+    key = next((fleet.folder / "data" / "keys").iterdir())
+    links = {
+        "symbolic": f"os.symlink({str(key)!r}, out + '/variants/extra')",
+        "hard": f"os.link({str(key)!r}, out + '/variants/extra')",
+        "pipe": "os.mkfifo(out + '/variants/extra')",
+        "folder": f"shutil.move(out, 'else'); os.symlink({str(made)!r}, out)",
+    }
+    with working(
+        fleet, Pretend(COPY + f"shutil.copytree({str(made)!r}, out); exec(sys.argv[sys.argv.index('--target')+1])")
+    ):
+        for kind, code in links.items():
+            found = wait_for(fleet, ask(fleet, target=code)["id"], ended)
+            assert found["state"] == "failed", kind
+            assert "no plain file" in found["error"], kind
+
+
+def test_what_resists_deletion_is_deleted(fleet: Served) -> None:
+    """Folders nested deeper than Python recurses and than a path is long, and one that is closed to everybody."""
+    program = (
+        "import os\nos.mkdir('shut'); open('shut/file', 'w').close(); os.chmod('shut', 0)\n"
+        "for _ in range(3000): os.mkdir('deep'); os.chdir('deep')\n"
+        "raise SystemExit('done')"
+    )
+    with working(fleet, Pretend(program)):
+        found = wait_for(fleet, ask(fleet)["id"], ended)
+        assert any(words in found["error"] for words in ("done", "nested folders"))
+        assert wait_until(lambda: leftovers(fleet) == [])
+
+
 def test_what_waited_goes_on_and_what_was_at_work_has_failed_after_a_restart(fleet: Served) -> None:
     first, second = ask(fleet)["id"], ask(fleet)["id"]
     fleet.server.context.operations.begin(first)
-    builder = working(fleet, Pretend("raise SystemExit('reached')"))
-    try:
+    stray = fleet.server.context.operations.folder_of("op-of-an-upload-that-was-cut-off")
+    with working(fleet, Pretend("raise SystemExit('reached')")):
         assert "the server stopped" in wait_for(fleet, first, ended)["error"]
         assert "reached" in wait_for(fleet, second, ended)["error"]
-    finally:
-        builder.stop()
+    assert not stray.exists()
+
+
+def test_a_build_that_is_cancelled_while_it_waits_leaves_nothing(fleet: Served) -> None:
+    identity = ask(fleet)["id"]
+    assert list(leftovers(fleet)[0].iterdir())
+    fleet.call("DELETE", f"/operations/{identity}")
+    assert leftovers(fleet) == []
 
 
 @pytest.mark.parametrize(
-    "fields", [{"target": "--out=/etc"}, {"task": "guessing"}, {"target": ""}], ids=["option", "task", "empty"]
+    "fields",
+    [
+        {"target": "--out=/etc"},
+        {"task": "guessing"},
+        {"target": ""},
+        {"want": "speed"},
+        {"budget": "nan"},
+        {"budget": "-1"},
+        {"budget": "101"},
+        {"budget": "inf"},
+    ],
+    ids=str,
 )
 def test_senseless_builds_are_refused(fleet: Served, fields: dict[str, str]) -> None:
     ask(fleet, 422, **fields)
     assert fleet.call("GET", "/operations")["items"] == []
+    assert not (fleet.folder / "data" / "builds").exists()
 
 
-def test_pickles_are_refused(fleet: Served) -> None:
-    files = [("source", ("model.pkl", b"x")), ("data", ("rows.csv", b"x"))]
-    answer = fleet.call("POST", "/models/digits/builds", 422, files=files, data={"target": "t"})
-    assert "runs code" in answer["detail"]
-
-
-def test_box_has_no_network_and_sees_no_secret(tmp_path: Path) -> None:
-    box = find_sandbox()
-    if box.bwrap is None:
-        pytest.skip(box.notice)
-    import subprocess
-
-    secret, folder = tmp_path / "secret", tmp_path / "work"
-    secret.write_text("key")
-    folder.mkdir()
-    program = (
-        "import pathlib,socket\n"
-        f"print(pathlib.Path({str(secret)!r}).exists(), [n for _, n in socket.if_nameindex() if n != 'lo'])\n"
-        "pathlib.Path('mine').write_text('x')\n"
+def test_the_trainer_is_told_all_that_was_asked(tmp_path: Path) -> None:
+    asked = BuildRequest(
+        "digits",
+        "source.skops",
+        "data.csv",
+        "kind",
+        "regression",
+        "--force",
+        budget=0.5,
+        want="size",
+        allow_pickle=True,
     )
-    command = box.wrap([sys.executable, "-c", program], folder, Limits(500, 20))
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False []"
-    assert (folder / "mine").read_text() == "x"
+    told = compile_command(asked, tmp_path)[3:]
+    assert told == [
+        *("compile", f"{tmp_path}/source.skops", "--data", f"{tmp_path}/data.csv", "--target", "kind"),
+        *("--name", "digits", "--task", "regression", "--budget", "0.5", "--want", "size"),
+        *("--description=--force", "--allow-pickle", "--out", f"{tmp_path}/out", "--json"),
+    ]
+    plain = compile_command(BuildRequest("digits", "source.onnx", "data.npz", "kind"), tmp_path)[3:]
+    assert not {"--task", "--budget", "--want", "--allow-pickle"} & set(plain)
 
 
-def test_real_trainer_builds_a_logistic_regression(fleet: Served) -> None:
+def test_the_wishes_of_a_request_reach_the_trainer(fleet: Served) -> None:
+    with working(fleet, Pretend("import sys; raise SystemExit(' '.join(sys.argv[5:]))")):
+        found = wait_for(fleet, ask(fleet, budget="0.25", want="latency", description="a line")["id"], ended)
+    for words in ("--budget 0.25", "--want latency", "--description=a line"):
+        assert words in found["error"]
+
+
+def fitted_on_wine() -> tuple[bytes, bytes]:
+    """A fitted estimator as skops, and rows that it was not fitted on as CSV."""
     from sklearn.datasets import load_wine
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -181,14 +170,15 @@ def test_real_trainer_builds_a_logistic_regression(fleet: Served) -> None:
     names = [f"f{number}" for number in range(x.shape[1])]
     estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x[::2], y[::2])
     rows = "\n".join(",".join(map(str, [*row, label])) for row, label in zip(x[1::2], y[1::2], strict=True))
-    csv = ",".join([*names, "kind"]) + "\n" + rows + "\n"
-    files = [("source", ("wine.skops", dumps(estimator))), ("data", ("rows.csv", csv.encode()))]
-    builder = working(fleet, find_sandbox(), timeout_s=240)
-    try:
-        made = fleet.call("POST", "/models/wine/builds", 202, files=files, data={"target": "kind"})
-        found = wait_for(fleet, made["id"], ended, 240)
-    finally:
-        builder.stop()
+    return dumps(estimator), (",".join([*names, "target"]) + "\n" + rows + "\n").encode()
+
+
+def test_real_trainer_builds_a_logistic_regression(fleet: Served) -> None:
+    source, rows = fitted_on_wine()
+    with working(fleet, real_box(fleet.folder / "data"), timeout_s=240):
+        made = upload(fleet, "wine.skops", source, rows)
+        found: Any = wait_for(fleet, made["id"], ended, 240)
     assert found["state"] == "succeeded", found
-    variants = fleet.call("GET", "/models/wine/versions/1/variants")["items"]
+    assert len(found["progress"]) > 5, "the trainer's stages are the operation's progress"
+    variants = fleet.call("GET", "/models/digits/versions/1/variants")["items"]
     assert any(item["built"] and item["parity"]["label_agreement"] >= 0.99 for item in variants)

@@ -24,12 +24,19 @@ from edge_agent.contract.runtimes import Denial
 from fleet_server.core.variants import Candidate, MeasuredCost, choose_variant
 from tests.fakes.mqtt_devices import capabilities
 
-PI4 = Profile("pi4", "", "aarch64", 4, 4096, (Runtime.ONNX, Runtime.TFLITE), (Precision.FP32, Precision.INT8), 512, 100)
+ALLOWED = (Precision.FP32, Precision.INT16, Precision.INT8)
+PI4 = Profile("pi4", "", "aarch64", 4, 4096, (Runtime.ONNX, Runtime.TFLITE), ALLOWED, 512, 100)
 BOARD = capabilities(runtimes={"onnx": "1.24", "tflite": "2.1"})
 
 
 def candidate(
-    variant: str, latency_us: float, size: int = 1000, memory_mb: float = 60, disk_mb: float = 1, model_size: int = 5000
+    variant: str,
+    latency_us: float,
+    size: int = 1000,
+    memory_mb: float = 60,
+    disk_mb: float = 1,
+    model_size: int = 5000,
+    form: str = "",
 ) -> Candidate:
     runtime, precision = Runtime(variant.split("-")[0]), Precision(variant.split("-")[1])
     files = tuple(FileSpec(name, "a" * 64, 1) for name in ("model.onnx", "baseline.json", "golden.npz"))
@@ -48,6 +55,7 @@ def candidate(
         requires=Requirements(memory_mb, disk_mb),
         parity=Parity(1, 1, 0, 0, "r2", 1, 1, "1"),
         cost=Cost(model_size, size, latency_us, latency_us, 1),
+        form=form,
     )
     digest = variant.encode().hex().ljust(64, "0")
     return Candidate(variant, runtime, precision, digest, None, manifest, size)
@@ -71,6 +79,41 @@ def test_least_latency_wins_and_precision_among_equals() -> None:
     assert chosen(FP32, INT8, LITE, candidate("tflite-int8", 0.9)) == "tflite-int8"
     assert chosen(candidate("onnx-fp32", 10, 4000), candidate("tflite-fp32", 9, 5000)) == "tflite-fp32"
     assert chosen(candidate("onnx-fp32", 10, 4000), candidate("tflite-fp32", 10, 4000)) == "onnx-fp32"
+
+
+PRUNED = candidate("onnx-fp32-pruned", 6.0, 700, form="pruned to 1/8 of its nodes")
+
+
+def test_what_loses_nothing_comes_before_what_does_among_equals() -> None:
+    assert chosen(PRUNED, FP32) == "onnx-fp32"
+    assert chosen(PRUNED, candidate("onnx-int16", 5.5), FP32, INT8) == "onnx-fp32"
+    assert chosen(replace_latency(PRUNED, 4.9), FP32) == "onnx-fp32-pruned"  # clearly faster
+    assert chosen(candidate("onnx-int16", 9.0), INT8) == "onnx-int16"
+    told = choose_variant(BOARD, PI4, [PRUNED]).reason
+    assert told == "least latency of 1 that fit: about 6.0 µs a row, fp32, pruned to 1/8 of its nodes"
+
+
+def test_the_smallest_may_lose_something_where_the_profile_wants_it_small() -> None:
+    small = replace(PI4, prefer=Prefer.SIZE)
+    assert chosen(PRUNED, FP32, INT8, profile=small) == "onnx-fp32-pruned"
+    assert chosen(PRUNED, candidate("onnx-fp32", 10.0, 770), profile=small) == "onnx-fp32"  # hardly larger, and exact
+    assert chosen(PRUNED, candidate("onnx-fp32", 10.0, 771), profile=small) == "onnx-fp32-pruned"
+
+
+def replace_latency(found: Candidate, latency_us: float) -> Candidate:
+    assert found.manifest is not None
+    cost = replace(found.manifest.cost, latency_p50_us=latency_us)
+    return replace(found, manifest=replace(found.manifest, cost=cost))
+
+
+@pytest.mark.parametrize("nonsense", [0.0, -5.0])
+def test_a_time_that_is_no_time_wins_nothing(nonsense: float) -> None:
+    """Bundles are uploaded and boards report: neither may jump the queue, or stop the choice, by a figure."""
+    assert chosen(FP32, candidate("tflite-fp32", nonsense)) == "onnx-fp32"
+    assert chosen(FP32, LITE, measured=(MeasuredCost("pi4", FP32.digest or "", nonsense),)) == "tflite-fp32"
+    alone = choose_variant(BOARD, PI4, [candidate("tflite-int8", nonsense)])
+    assert alone.candidate is not None
+    assert "latency not known" in alone.reason
 
 
 def test_size_wins_where_the_profile_says_so() -> None:
