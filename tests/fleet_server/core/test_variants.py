@@ -14,6 +14,7 @@ from edge_agent.contract.manifest import (
     OutputSpec,
     Parity,
     Precision,
+    Proof,
     Requirements,
     Runtime,
     ScoreKind,
@@ -183,3 +184,17 @@ def test_a_denied_release_of_a_runtime_gets_no_variant_of_it() -> None:
     assert [item.variant for item in beside.rejected] == ["onnx-fp32"]
     newer = replace(board, runtimes={"onnx": "1.25.0"})
     assert choose_variant(newer, PI4, [FP32], (), denials).candidate == FP32
+
+
+def test_a_release_on_which_a_variant_failed_its_proof_is_not_offered_it() -> None:
+    assert FP32.manifest is not None
+    proofs = (
+        Proof("onnxruntime", "1.31.0", rows=10),
+        Proof("onnxruntime", "1.24", rows=10, reason="scores differ by up to 0.5"),
+    )
+    failed = replace(FP32, manifest=replace(FP32.manifest, certificate=proofs))
+    alone = choose_variant(BOARD, PI4, [failed])
+    assert alone.candidate is None
+    assert "failed its proof on onnxruntime 1.24: scores differ by up to 0.5" in alone.reason
+    proven = replace(BOARD, runtimes={"onnx": "1.31.0", "tflite": "2.1"})
+    assert choose_variant(proven, PI4, [failed]).candidate == failed
