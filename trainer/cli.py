@@ -1,4 +1,4 @@
-"""The command `trainer`: fit a recipe, compile a model, verify a version folder, list recipes.
+"""The command `trainer`: fit a recipe, compile a model, verify or report a version folder, list recipes.
 
 House rules: parses arguments and prints; the work is in `trainer.pipeline`, imported when it is needed, so that help
 is quick. Progress goes to stderr, results to stdout; exit codes are 0 done, 1 failed, 2 usage, 78 configuration.
@@ -149,6 +149,23 @@ def verify(folder: Path, *, json: Annotated[bool, Flag] = False) -> int:
     else:
         print_verdicts(verdicts)
     return EXIT_DONE if passed else EXIT_FAILED
+
+
+@app.command
+def report(folder: Path, *, out: Path | None = None) -> int:
+    """Write the report of a version folder anew, and print where it is: one page that opens without a network.
+
+    Args:
+        folder: A version folder.
+        out: The file to write; by default report.html in the folder.
+    """
+    from trainer.stages.page import PAGE_NAME, read_manifests, write_page
+    from trainer.stages.verify import read_record
+
+    record, path = read_record(folder), out or folder / PAGE_NAME
+    write_page(path, record, read_manifests(folder, record))
+    sys.stdout.write(f"{path}\n")
+    return EXIT_DONE
 
 
 @app.command

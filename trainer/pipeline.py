@@ -27,6 +27,7 @@ from trainer.stages.data import load_data, read_file
 from trainer.stages.fit import fit_recipe
 from trainer.stages.hardening import harden
 from trainer.stages.metrics import check_metrics, main_metric, measure
+from trainer.stages.page import PAGE_NAME, write_page
 from trainer.stages.refits import advise_refits
 from trainer.stages.rehearsal import Rehearsal, rehearse
 from trainer.stages.requests import CompileRequest, from_onnx, load_source
@@ -193,6 +194,7 @@ def _build(
         (folder / source.file_name).write_bytes(source.file)
         pack.write_heldout(folder, heldout, rehearsal)
         pack.write_record(folder, record)
+        write_page(folder / PAGE_NAME, record, manifests)
     return Built(order.out, record, manifests, (*notes.warnings, *unproven))
 
 

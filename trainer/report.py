@@ -54,6 +54,9 @@ def print_error(error: TrainerError) -> None:
 
 def print_built(built: "Built") -> None:
     """Print the tables of a version that was written."""
+    # As above: whoever has built something has it imported already.
+    from trainer.stages.page import PAGE_NAME
+
     console = _console()
     card = built.record.card
     for warning in built.warnings:
@@ -71,7 +74,8 @@ def print_built(built: "Built") -> None:
         console.print(f"[green]a much smaller model would do:[/green] {escape(sentence)}")
     if card.gates:
         console.print(gates_table(built))
-    console.print(f"written to {escape(str(built.folder))}")
+    console.print(f"written to {escape(str(built.folder))}", soft_wrap=True)
+    console.print(f"report: {escape(str(built.folder / PAGE_NAME))}", soft_wrap=True)
 
 
 def variants_table(built: "Built") -> Table:

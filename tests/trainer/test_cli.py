@@ -101,6 +101,7 @@ def test_an_onnx_file_becomes_a_version(tmp_path: Path, capsys: pytest.CaptureFi
     assert "not built: tflite-fp32: no lowering from an ONNX graph yet" in printed
     assert sorted(path.name for path in (tmp_path / "v").iterdir()) == [
         "heldout.csv",
+        "report.html",
         "source.onnx",
         "variants",
         "version.json",

@@ -21,13 +21,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def version(tmp_path: Path) -> Path:
-    """A version's folder, with a file of the trainer's own that is not uploaded."""
+    """A version's folder, with files of the trainer's own that are not uploaded."""
     folder = tmp_path / "digits-v3"
     for name in ("onnx-fp32", "tflite-int8"):
         (folder / "variants" / name).mkdir(parents=True)
         (folder / "variants" / name / "manifest.json").write_text("{}")
     (folder / "version.json").write_text(json.dumps({"card": {"model": "digits"}, "variants": []}))
     (folder / "heldout.csv").write_text("a\n1\n")
+    (folder / "report.html").write_text("<!DOCTYPE html>")
     return folder
 
 
