@@ -32,7 +32,7 @@ from edge_agent.contract.manifest import (
 )
 
 FORMS = {
-    "fp32": ("as it was fitted", 1.0, 0.0),
+    "fp32": ("as it was fitted", 1.0, -1e-15),
     "int8": ("weights in 8 bits", 0.26, 0.2),
     "cut25": ("the first 25 % of its trees", 0.25, -0.1),
     "pruned3": ("pruned to 3 % of its nodes", 0.03, 14.9),

@@ -95,9 +95,7 @@ def page(record: VersionRecord, manifests: Mapping[str, Manifest]) -> str:
         ),
         _section("Smaller forms", *_forms(record, manifests)),
         _section("Proof", certificate_table(manifests)),
-        _section(
-            "The model", element("div", metrics_table(record), libraries_table(record), class_="pair"), _facts(record)
-        ),
+        _section("The model", element("div", *_lists(record), class_="pair"), _facts(record)),
     )
     return write_document(element("html", head, element("body", _header(record), main), lang="en"))
 
@@ -151,9 +149,13 @@ def _tiles(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator
     card, items = record.card, tuple(manifests.values())
     first, source = items[0].parity, card.estimator_latency_p50_us
     smallest = min(items, key=lambda item: item.cost.size)
-    yield _tile(
-        f"{metric_name(first.metric)} of the estimator", f"{first.source_score:.4f}", f"on {first.rows:,} held-out rows"
-    )
+    if card.metrics:
+        told = f"on {first.rows:,} held-out rows"
+        yield _tile(f"{metric_name(first.metric)} of the estimator", f"{first.source_score:.4f}", told)
+    else:
+        yield _tile(
+            "rows to compare on", f"{first.rows:,}", "without a target: the estimator's answers are the measure"
+        )
     packed = f"{smallest.variant}, {show_size(smallest.cost.packed_size)} kB on the way"
     yield _tile("smallest variant", f"{show_size(smallest.cost.size)} kB", packed)
     timed = [item for item in items if item.cost.latency_p50_us > 0]
@@ -167,7 +169,8 @@ def _tiles(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator
         passed = sum(proof.reason is None for proof in proofs)
         releases = len({(proof.package, proof.version) for proof in proofs})
         rows = max(proof.rows + proof.hard_rows for proof in proofs)
-        words = f"{len(items)} variants, {releases} releases of runtimes, {rows:,} rows each"
+        of = "1 release" if releases == 1 else f"{releases} releases"
+        words = f"{len(items)} variants, {of} of runtimes, {rows:,} rows each"
         yield _tile("proofs passed", f"{passed} of {len(proofs)}", words)
 
 
@@ -186,13 +189,19 @@ def _forms(record: VersionRecord, manifests: Mapping[str, Manifest]) -> Iterator
 def _budget(record: VersionRecord, manifests: Mapping[str, Manifest]) -> str:
     """Return what was asked for, in words."""
     if not record.frontier:
-        return "None was searched: there is nothing in this model that could be left out or rounded for a gain."
+        return "None was searched: of this model no smaller form is known that would be worth it."
     if record.budget is None:
         return "No budget was stated."
     kind = next(iter(manifests.values())).output.kind
     judge = " (agreement with the estimator)" if record.card.task in (Task.CLUSTERING, Task.ANOMALY) else ""
     asked = f"{describe_budget(kind, record.budget)}{judge} may be lost"
     return f"{asked}; wanted of each runtime: {_WANTED[record.budget.want]} form."
+
+
+def _lists(record: VersionRecord) -> Iterator[Element]:
+    if record.card.metrics:
+        yield metrics_table(record)
+    yield libraries_table(record)
 
 
 def _facts(record: VersionRecord) -> Element:

@@ -46,7 +46,8 @@ def loss_unit(record: VersionRecord) -> str:
 
 def show_loss(point: FrontierPoint) -> str:
     """Return a loss with its standard error."""
-    return f"{point.loss:+.2f} ± {point.loss_error:.2f}".replace("-", "\N{MINUS SIGN}")
+    # The sum takes the sign off a nought.
+    return f"{round(point.loss, 2) + 0.0:+.2f} ± {point.loss_error:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _three_digits(value: float) -> str:
@@ -55,6 +56,10 @@ def _three_digits(value: float) -> str:
 
 def _few_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _difference(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
 
 
 def _measured(value: float) -> str:
@@ -73,8 +78,8 @@ _FIGURES: Mapping[str, Callable[[Manifest], str]] = {
     "load ms": lambda item: _measured(item.cost.load_ms),
     "peak MiB": lambda item: _measured(item.cost.memory_peak_mb),
     "steady MiB": lambda item: _measured(item.cost.memory_steady_mb),
-    "max diff": lambda item: f"{item.parity.max_abs_diff:.1e}",
-    "mean diff": lambda item: f"{item.parity.mean_abs_diff:.1e}",
+    "max diff": lambda item: _difference(item.parity.max_abs_diff),
+    "mean diff": lambda item: _difference(item.parity.mean_abs_diff),
 }
 
 
@@ -232,7 +237,7 @@ def _proof_rows(manifests: Mapping[str, Manifest]) -> Iterator[Sequence[Child]]:
                 f"{proof.package} {proof.version}",
                 plain(proof.rows) if measured else NOTHING,
                 plain(proof.hard_rows) if measured else NOTHING,
-                f"{proof.max_abs_diff:.1e}" if measured else NOTHING,
+                _difference(proof.max_abs_diff) if measured else NOTHING,
                 f"{_few_digits(proof.worst_excess)}×" if measured else NOTHING,
                 _verdict(proof, manifest),
             )

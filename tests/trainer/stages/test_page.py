@@ -152,6 +152,7 @@ def test_every_form_is_in_the_table_and_in_the_plot() -> None:
         "250 smallest",
         "20.0 fastest",
     ]
+    assert body[0][2] == "+0.00 ± 0.30"
     assert body[3][2:6] == ["+14.90 ± 0.30", "no", "30.0", "–"]
     for drawing in ("for-wide", "for-narrow"):
         (svg,) = (item.find("svg") for item in root.iter("div") if item.get("class") == drawing)
@@ -225,6 +226,15 @@ def test_a_model_of_which_nothing_can_be_left_out_has_its_variants_plotted() -> 
     assert "Size against score" not in texts(root)
     assert list(rows(root, "Forms that were tried")) == []
     assert {"onnx-fp32", "tflite-fp32", "numpy-fp32"} <= {item.text for item in root.iter("text")}
+
+
+def test_a_model_without_targets_has_no_score_of_its_own() -> None:
+    version = record()
+    version = replace(version, card=replace(version.card, metrics={}, gates=()))
+    root = parsed(page(version, manifests(version)))
+    assert list(rows(root, "Metrics of the estimator on the held-out rows")) == []
+    assert "accuracy of the estimator" not in texts(root)
+    assert "rows to compare on" in texts(root)
 
 
 @pytest.mark.parametrize(("want", "words"), [(Want.SIZE, "the smallest form"), (Want.LATENCY, "the fastest form")])
