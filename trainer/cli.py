@@ -7,13 +7,14 @@ is quick. Progress goes to stderr, results to stdout; exit codes are 0 done, 1 f
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from trainer.cli_options import AS_READ, AS_USUAL, Flag, Reading, Releases, Within
 from trainer.cli_runtimes import app as runtimes
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, TrainerError
 
@@ -24,24 +25,6 @@ app = App(
 )
 
 app.command(runtimes)
-
-Flag = Parameter(negative="")
-Releases = Annotated[tuple[str, ...] | None, Parameter(negative="")]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True)
-class Within:
-    """What smaller variants may lose, and what is wanted of them."""
-
-    budget: Annotated[
-        float | None,
-        Parameter(help="What a smaller variant may lose: points of accuracy, or percent of R²; by default 0.5, or 1."),
-    ] = None
-    want: Annotated[
-        Literal["size", "latency", "both"],
-        Parameter(help="Of what the variants within the budget shall have as little as possible."),
-    ] = "both"
 
 
 @app.command
@@ -85,15 +68,10 @@ def compile_(
     *,
     data: Path,
     name: str | None = None,
-    target: str | None = None,
-    task: Literal["classification", "regression", "clustering", "anomaly"] | None = None,
-    output: str | None = None,
-    drop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    within: Within = Within(),
+    reading: Reading = AS_READ,
+    within: Within = AS_USUAL,
     prove_on: Releases = None,
-    description: str = "",
     out: Path | None = None,
-    allow_pickle: Annotated[bool, Flag] = False,
     force: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -103,39 +81,20 @@ def compile_(
         model: A .skops or .onnx file; with --allow-pickle also .joblib.
         data: Rows to judge it by that it was not fitted on: .csv with a header, or .npz with x, y and names.
         name: The line of models that this is a version of; by default the file's name.
-        target: The target column of a CSV file.
-        task: What an ONNX graph does; estimators say it themselves.
-        output: Which output of an ONNX graph holds the scores.
-        drop: A column of a CSV file that is no feature; repeatable.
+        reading: What the files do not say of themselves.
         within: What smaller variants may lose, and what is wanted of them.
         prove_on: As for `trainer fit`.
-        description: A line for the model card.
         out: The version folder to write; by default build/NAME.
-        allow_pickle: Load a .joblib file, which runs whatever code is in it.
         force: Replace a version folder that is there already.
         json: Print the result as one JSON object.
     """
-    from edge_agent.contract.card import Want
-    from edge_agent.contract.manifest import Task
     from trainer.pipeline import Order, compile_version
     from trainer.report import stages
     from trainer.stages.environments import choose_releases
     from trainer.stages.requests import CompileRequest
 
-    request = CompileRequest(
-        model=model,
-        data=data,
-        name=name or model.stem,
-        target=target,
-        task=None if task is None else Task(task),
-        output=output,
-        drop=drop,
-        description=description,
-        allow_pickle=allow_pickle,
-        loss=within.budget,
-        want=Want(within.want),
-    )
-    order = Order(out or Path("build") / (name or model.stem), _now(), force, choose_releases(prove_on))
+    request = CompileRequest.of(model, data, name or model.stem, {**asdict(reading), **asdict(within)})
+    order = Order(out or Path("build") / request.name, _now(), force, choose_releases(prove_on))
     with stages() as tell:
         built = compile_version(request, order, tell)
     return _print_built(built, json=json)

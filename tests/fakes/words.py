@@ -157,6 +157,7 @@ _RULES.update(
         ),
         artifacts.Parcel: _parcel,
         baseline.FeatureBaseline: _feature_baseline,
+        card.Budget: lambda: built(card.Budget, loss=st.floats(0, 100)),
         card.VariantEntry: _variant_entry,
         manifest.FileSpec: lambda: built(
             manifest.FileSpec, name=NAMES.filter(lambda name: name != manifest.MANIFEST_NAME)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.contract.card import Budget
 from trainer.core import recipes
 from trainer.stages.metrics import METRICS
 from trainer.stages.recipes import load_recipe, shipped_names
@@ -24,7 +25,13 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_every_key_is_explained() -> None:
-    parts = {"data": recipes.DataSpec, "steps": recipes.StepSpec, "split": recipes.SplitSpec, "gates": recipes.GateSpec}
+    parts: dict[str, type] = {
+        "data": recipes.DataSpec,
+        "steps": recipes.StepSpec,
+        "split": recipes.SplitSpec,
+        "gates": recipes.GateSpec,
+        "budget": Budget,
+    }
     keys = {field.name for field in dataclasses.fields(recipes.Declaration)} - parts.keys()
     keys |= {f"{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)}
     assert {key for key in keys if f"`{key}`" not in RECIPES} == set()

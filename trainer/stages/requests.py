@@ -1,8 +1,9 @@
 """A model that was fitted elsewhere and the rows to judge it by: made to fit each other, or refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edge_agent.contract.card import Budget, SourceKind, Want
 from edge_agent.contract.manifest import ScoreKind, Task
@@ -31,6 +32,13 @@ class CompileRequest:
     allow_pickle: bool = False
     loss: float | None = None
     want: Want = Want.BOTH
+
+    @classmethod
+    def of(cls, model: Path, data: Path, name: str, options: Mapping[str, Any]) -> "CompileRequest":
+        """Return the request that a command's options make."""
+        given = dict(options)
+        task, loss, want = given.pop("task"), given.pop("budget"), Want(given.pop("want"))
+        return cls(model, data, name, task=None if task is None else Task(task), loss=loss, want=want, **given)
 
     def budget(self, kind: ScoreKind) -> Budget:
         """Return what may be lost of such scores.
