@@ -10,6 +10,8 @@ from trainer.core.parity import measure_loss
 
 # Times smaller from which on it is worth a word.
 MUCH = 2.0
+# Standard errors that a gain has to exceed before it is called one.
+SURE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,11 @@ def advise(kind: ScoreKind, frontier: Sequence[FrontierPoint]) -> tuple[str, ...
     if not better or exact is None:
         return ()
     best = min(better, key=lambda point: point.size)
-    gain = f"scores {_amount(kind, -best.loss)} higher" if best.loss < 0 else "scores the same"
-    error = f" (standard error {best.loss_error:.2g})" if best.loss_error else ""
-    return (f"{best.words}, it is {exact.size / best.size:.1f}× smaller and {gain}{error}",)
+    # Only what stands out of the noise of these rows is called higher.
+    clear = -best.loss > SURE * best.loss_error
+    gain = f"scores {_amount(kind, -best.loss)} higher" if clear else "scores as well"
+    figures = f"{best.score:.4f} against {exact.score:.4f}"
+    return (f"{best.words}, it is {exact.size / best.size:.1f}× smaller and {gain} ({figures})",)
 
 
 def advise_refit(kind: ScoreKind, own: Refit, others: Sequence[Refit], budget: Budget) -> tuple[str, ...]:

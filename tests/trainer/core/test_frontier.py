@@ -83,7 +83,9 @@ def test_a_much_smaller_form_that_is_no_worse_is_advised() -> None:
     (sentence,) = advise(ScoreKind.PROBABILITY, (exact, good, worse))
     assert "pruned to 8 %" in sentence
     assert "13.0× smaller" in sentence
-    assert "0.4 points higher" in sentence
+    assert "0.4 points higher (0.9040 against 0.9000)" in sentence
+    (doubtful,) = advise(ScoreKind.PROBABILITY, (exact, point("tiny", 10, 1, -0.15)))
+    assert "scores as well (0.9015 against 0.9000)" in doubtful
     assert advise(ScoreKind.PROBABILITY, (exact, worse, point("half", 900, 5, -1.0))) == ()
 
 
