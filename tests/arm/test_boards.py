@@ -23,11 +23,13 @@ from trainer.stages.rehearsal import Rehearsal
 from trainer.stages.verify import read_record, verify_variant
 
 PLANS = {plan.variant: plan for plan in variants.PLANS}
-
 RUNTIMES = {"aarch64": tuple(Runtime), "armv7l": (Runtime.TFLITE, Runtime.NUMPY)}
 # An emulated process takes seconds to start, so these stand for all: matrices, kernels, distances, trees and NaN.
 HARDEST = ("mlp", "svc", "neighbours", "forest", "hist-nan", "isolation")
 BOARDS = [(machine, runtime) for machine, runtimes in RUNTIMES.items() for runtime in runtimes]
+
+# A version is half a dozen emulated processes, each of which takes its seconds.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
