@@ -14,10 +14,13 @@ from sklearn.utils import get_tags
 from edge_agent.contract.manifest import LabelType, OutputSpec, ScoreKind, Task
 from trainer.core.arrays import Floats, as_matrix
 from trainer.core.labels import label_text, label_type
+from trainer.core.votes import prefer_first
 from trainer.errors import RejectedError
 from trainer.stages.onnx_graph import OUTPUT_NAME
-from trainer.stages.thresholds import decision_threshold
+from trainer.stages.thresholds import counts_votes, decision_threshold, normality_threshold
 
+# How to get the scores of estimators that have them with other parameters only.
+_WITH_SCORES = "choose parameters with which it has scores, such as voting='soft' or novelty=True"
 # The modules whose estimators are sums over trees: the parity gate knows that these come in another order.
 _TREES = ("sklearn.tree", "sklearn.ensemble", "xgboost", "lightgbm")
 
@@ -48,7 +51,8 @@ def read_signature(estimator: Any) -> Signature:
         task, output, function = Task.CLASSIFICATION, *_classifier(estimator)
     elif is_outlier_detector(estimator):
         labels = ("-1", "1")
-        output = OutputSpec(OUTPUT_NAME, ScoreKind.NORMALITY, 1, labels, LabelType.INTEGER, 0.0)
+        threshold = normality_threshold(estimator)
+        output = OutputSpec(OUTPUT_NAME, ScoreKind.NORMALITY, 1, labels, LabelType.INTEGER, threshold)
         task, function = Task.ANOMALY, _method(estimator, "decision_function")
     elif is_clusterer(estimator):
         task, output, function = Task.CLUSTERING, *_clusterer(estimator)
@@ -73,7 +77,8 @@ def read_signature(estimator: Any) -> Signature:
 def _method(estimator: Any, name: str) -> Any:
     function = getattr(estimator, name, None)
     if function is None:
-        raise RejectedError(f"{type(final_step(estimator)).__name__} has no {name}(), which gives its scores")
+        final = type(final_step(estimator)).__name__
+        raise RejectedError(f"{final} has no {name}(), which gives its scores", _WITH_SCORES)
     return function
 
 
@@ -133,4 +138,5 @@ def _classifier(estimator: Any) -> tuple[OutputSpec, Any]:
         raise RejectedError(f"{columns} margins for {len(labels)} classes (one against one) are not supported")
     if columns == 1 and threshold is None:
         threshold = 0.0
-    return OutputSpec(OUTPUT_NAME, ScoreKind.MARGIN, columns, labels, kind, threshold), function
+    margins = (lambda x: prefer_first(function(x))) if counts_votes(estimator) else function
+    return OutputSpec(OUTPUT_NAME, ScoreKind.MARGIN, columns, labels, kind, threshold), margins
