@@ -16,6 +16,7 @@ from trainer.core.arrays import Floats, as_matrix
 from trainer.core.labels import label_text, label_type
 from trainer.core.votes import prefer_first
 from trainer.errors import RejectedError
+from trainer.stages.lower.refusals import REFUSALS
 from trainer.stages.onnx_graph import OUTPUT_NAME
 from trainer.stages.thresholds import counts_votes, decision_threshold, normality_threshold
 
@@ -69,7 +70,8 @@ def read_signature(estimator: Any) -> Signature:
         task, output = Task.REGRESSION, OutputSpec(OUTPUT_NAME, ScoreKind.VALUE, _width(estimator, "predict"))
         function = estimator.predict
     else:
-        raise RejectedError(f"{type(estimator).__name__} is no classifier, regressor, clusterer or outlier detector")
+        name = type(final_step(estimator)).__name__
+        raise RejectedError(f"{name} is no classifier, regressor, clusterer or outlier detector", _instead_of(name))
     trees = type(final_step(estimator)).__module__.startswith(_TREES)
     return Signature(task, output, lambda x: as_matrix(function(x)), trees)
 
@@ -80,6 +82,12 @@ def _method(estimator: Any, name: str) -> Any:
         final = type(final_step(estimator)).__name__
         raise RejectedError(f"{final} has no {name}(), which gives its scores", _WITH_SCORES)
     return function
+
+
+def _instead_of(name: str) -> str:
+    """Return what to use instead of an estimator that predicts nothing."""
+    told = (what_to_do for known, (_, what_to_do) in REFUSALS.items() if known.endswith(f".{name}"))
+    return next(told, "put an estimator that predicts behind it in a Pipeline")
 
 
 def _width(estimator: Any, name: str) -> int:

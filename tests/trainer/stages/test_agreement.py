@@ -12,7 +12,9 @@ from lightgbm import LGBMClassifier
 from sklearn.base import RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import (
+    DBSCAN,
     AffinityPropagation,
+    AgglomerativeClustering,
     Birch,
     BisectingKMeans,
     KMeans,
@@ -45,6 +47,7 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDOneClassSVM,
 )
+from sklearn.manifold import TSNE
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -250,3 +253,22 @@ def test_probabilities_that_became_equal_are_refused() -> None:
     assert count_other_labels(model, signature.output, rows, signature.scores(rows.astype(np.float64))) > 0
     with pytest.raises(RejectedError, match="held-out rows another label than the model's scores do"):
         rehearsal(model, rows.astype(np.float64), None)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason", "instead"),
+    [
+        (DBSCAN(), r"DBSCAN has no predict\(\)", "use KMeans, or fit a classifier"),
+        (AgglomerativeClustering(), r"has no predict\(\)", "use KMeans, or fit a classifier"),
+        (TSNE(), "TSNE is no classifier", "use PCA or KernelPCA"),
+        (make_pipeline(StandardScaler(), TSNE()), "TSNE is no classifier", "use PCA or KernelPCA"),
+        (StandardScaler(), "StandardScaler is no classifier", "behind it in a Pipeline"),
+        (LocalOutlierFactor(), r"has no decision_function\(\)", "novelty=True"),
+        (VotingClassifier(PAIR, voting="hard"), r"has no decision_function\(\)", "voting='soft'"),
+    ],
+)
+def test_what_predicts_nothing_is_refused_with_what_to_use_instead(model: Any, reason: str, instead: str) -> None:
+    x, y = training_sets(whole=True)[0]
+    with pytest.raises(RejectedError, match=reason) as refusal:
+        read_signature(quietly_fit(model, x, y))
+    assert instead in refusal.value.hint
