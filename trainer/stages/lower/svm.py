@@ -91,12 +91,13 @@ def _add_votes(b: Builder, margins: int, classes: int) -> tuple[int, int]:
 
 def _add_lift(b: Builder, votes: int) -> int:
     """Add LIFT for the first of the classes that share most votes, and 0 elsewhere: see `trainer.core.votes`."""
+    count = b.width(votes)
     # Votes are whole, but for what eight bits make of them.
-    least = b.scale(b.reduce(votes, Reduction.MAX), 0.5, 1.0)
-    leads = b.combine(votes, Operation.GE, least)
-    first = b.combine(b.reduce(leads, Reduction.ARGMAX), Operation.EQ, b.constant(np.arange(b.width(votes))))
-    shared = b.combine(b.reduce(leads, Reduction.SUM), Operation.GT, b.constant(1.5))
-    return b.combine(first, Operation.MUL, b.scale(shared, 0.0, LIFT))
+    leads = b.combine(votes, Operation.GE, b.scale(b.reduce(votes, Reduction.MAX), 0.5, 1.0))
+    # Over count: the class leads, none before it does (-2 count each), and some after it do (1 each).
+    order = np.sign(np.subtract.outer(np.arange(count), np.arange(count)))
+    weights = np.select([order < 0, order > 0], [-2.0 * count, 1.0], float(count))
+    return b.scale(b.combine(b.dense(leads, weights), Operation.GT, b.constant(count + 0.5)), 0.0, LIFT)
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
