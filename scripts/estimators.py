@@ -28,8 +28,17 @@ What becomes of each estimator of scikit-learn when a version is built. Made by 
 - **skl2onnx**: its converter makes an ONNX model; the other runtimes have none.
 - **refused**: no variant can be made; what to use instead is named.
 
-Whatever the way, a variant is shipped only if it answers as the estimator does on the held-out rows.
+Whatever the way, a variant is shipped only if it answers as the estimator does on the held-out rows. Each estimator
+with a lowering of its own is compared with it in a property test (`tests/trainer/stages/lower`), on all three runtimes.
 """
+OTHERS = """
+## Other libraries
+
+With `pip install 'edgeloop[boost]'`, saved with skops like every other, alone or as a step of a Pipeline. Splits by
+category, objectives that are functions of Python, and what else has no exact graph are refused in the build, with the
+reason.
+"""
+COLUMNS = "| Estimator | Way | What is computed, or why not |\n|---|---|---|"
 
 
 def classes() -> dict[str, Any]:
@@ -76,6 +85,23 @@ def rows() -> list[tuple[str, str, str]]:
     return found
 
 
+def others() -> list[tuple[str, str, str]]:
+    """The same of the estimators of other libraries."""
+    names = [
+        (name, lowering)
+        for entries in registry._entries(registry.Table.SCORES).values()  # noqa: SLF001 - as above
+        for name, lowering in entries
+        if not name.startswith("sklearn.")
+    ]
+    return [(name, OWN, summary(lowering)) for name, lowering in sorted(names)]
+
+
+def table(found: list[tuple[str, str, str]]) -> str:
+    """Rows in Markdown."""
+    lines = [f"| {name} | {way} | {told.replace('|', chr(92) + '|')} |" for name, way, told in found]
+    return "\n".join([COLUMNS, *lines, ""])
+
+
 def document() -> str:
     """The whole file."""
     found = rows()
@@ -87,10 +113,7 @@ def document() -> str:
         f"Of the {len(infer)} estimators that infer anything: {counts[OWN]} by their own lowering, {counts[OTHER]} by "
         f"skl2onnx, {counts[REFUSED]} refused. The rest of the table has no method for new rows."
     )
-    lines = [f"| {name} | {way} | {told.replace('|', chr(92) + '|')} |" for name, way, told in found]
-    return "\n".join(
-        [HEAD, total, "", "| Estimator | Way | What is computed, or why not |", "|---|---|---|", *lines, ""]
-    )
+    return "\n".join([HEAD, total, "", table(found) + OTHERS, table(others())])
 
 
 if __name__ == "__main__":

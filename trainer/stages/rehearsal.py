@@ -10,6 +10,7 @@ from trainer.core.arrays import Column, Floats, Indices, Singles, as_singles
 from trainer.core.histograms import feature_baselines
 from trainer.core.table import Table
 from trainer.errors import ConfigurationError, RejectedError
+from trainer.stages.agreement import count_other_labels
 from trainer.stages.metrics import main_metric, measure, predictions, truths
 from trainer.stages.source import Source
 
@@ -81,7 +82,7 @@ def rehearse(model: str, source: Source, train: Table, heldout: Table, metric: s
     """Ask the source for its answers on the held-out rows.
 
     Raises:
-        RejectedError: an answer is not finite.
+        RejectedError: an answer is not finite, or a label does not follow from it.
         ConfigurationError: a column has no values to describe.
     """
     if source.output.kind is ScoreKind.VALUE and source.output.columns > 1 and heldout.target is not None:
@@ -99,6 +100,11 @@ def rehearse(model: str, source: Source, train: Table, heldout: Table, metric: s
     if not np.isfinite(reference).all():
         broken = int((~np.isfinite(reference).all(axis=1)).sum())
         raise RejectedError(f"the model itself gives scores that are not finite on {broken} of {len(x)} held-out rows")
+    if source.estimator is not None and (other := count_other_labels(source.estimator, source.output, x, reference)):
+        raise RejectedError(
+            f"predict() gives {other} of {len(x)} held-out rows another label than the model's scores do",
+            "use an estimator whose labels follow from its scores, such as LogisticRegression",
+        )
     try:
         features = feature_baselines(train.columns, as_singles(train.x))
     except ValueError as error:

@@ -14,10 +14,14 @@ from sklearn.utils import get_tags
 from edge_agent.contract.manifest import LabelType, OutputSpec, ScoreKind, Task
 from trainer.core.arrays import Floats, as_matrix
 from trainer.core.labels import label_text, label_type
+from trainer.core.votes import prefer_first
 from trainer.errors import RejectedError
+from trainer.stages.lower.refusals import REFUSALS
 from trainer.stages.onnx_graph import OUTPUT_NAME
-from trainer.stages.thresholds import decision_threshold
+from trainer.stages.thresholds import counts_votes, decision_threshold, normality_threshold
 
+# How to get the scores of estimators that have them with other parameters only.
+_WITH_SCORES = "choose parameters with which it has scores, such as voting='soft' or novelty=True"
 # The modules whose estimators are sums over trees: the parity gate knows that these come in another order.
 _TREES = ("sklearn.tree", "sklearn.ensemble", "xgboost", "lightgbm")
 
@@ -48,7 +52,8 @@ def read_signature(estimator: Any) -> Signature:
         task, output, function = Task.CLASSIFICATION, *_classifier(estimator)
     elif is_outlier_detector(estimator):
         labels = ("-1", "1")
-        output = OutputSpec(OUTPUT_NAME, ScoreKind.NORMALITY, 1, labels, LabelType.INTEGER, 0.0)
+        threshold = normality_threshold(estimator)
+        output = OutputSpec(OUTPUT_NAME, ScoreKind.NORMALITY, 1, labels, LabelType.INTEGER, threshold)
         task, function = Task.ANOMALY, _method(estimator, "decision_function")
     elif is_clusterer(estimator):
         task, output, function = Task.CLUSTERING, *_clusterer(estimator)
@@ -65,7 +70,8 @@ def read_signature(estimator: Any) -> Signature:
         task, output = Task.REGRESSION, OutputSpec(OUTPUT_NAME, ScoreKind.VALUE, _width(estimator, "predict"))
         function = estimator.predict
     else:
-        raise RejectedError(f"{type(estimator).__name__} is no classifier, regressor, clusterer or outlier detector")
+        name = type(final_step(estimator)).__name__
+        raise RejectedError(f"{name} is no classifier, regressor, clusterer or outlier detector", _instead_of(name))
     trees = type(final_step(estimator)).__module__.startswith(_TREES)
     return Signature(task, output, lambda x: as_matrix(function(x)), trees)
 
@@ -73,8 +79,15 @@ def read_signature(estimator: Any) -> Signature:
 def _method(estimator: Any, name: str) -> Any:
     function = getattr(estimator, name, None)
     if function is None:
-        raise RejectedError(f"{type(final_step(estimator)).__name__} has no {name}(), which gives its scores")
+        final = type(final_step(estimator)).__name__
+        raise RejectedError(f"{final} has no {name}(), which gives its scores", _WITH_SCORES)
     return function
+
+
+def _instead_of(name: str) -> str:
+    """Return what to use instead of an estimator that predicts nothing."""
+    told = (what_to_do for known, (_, what_to_do) in REFUSALS.items() if known.endswith(f".{name}"))
+    return next(told, "put an estimator that predicts behind it in a Pipeline")
 
 
 def _width(estimator: Any, name: str) -> int:
@@ -133,4 +146,5 @@ def _classifier(estimator: Any) -> tuple[OutputSpec, Any]:
         raise RejectedError(f"{columns} margins for {len(labels)} classes (one against one) are not supported")
     if columns == 1 and threshold is None:
         threshold = 0.0
-    return OutputSpec(OUTPUT_NAME, ScoreKind.MARGIN, columns, labels, kind, threshold), function
+    margins = (lambda x: prefer_first(function(x))) if counts_votes(estimator) else function
+    return OutputSpec(OUTPUT_NAME, ScoreKind.MARGIN, columns, labels, kind, threshold), margins

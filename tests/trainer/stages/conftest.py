@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-COMPILER = (HERE / "lower", HERE / "test_lower.py", HERE / "test_backends.py", HERE / "test_matrix.py")
+COMPILER = (
+    HERE / "lower",
+    HERE / "test_agreement.py",
+    HERE / "test_backends.py",
+    HERE / "test_lower.py",
+    HERE / "test_matrix.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """Lowering of the support vector machines: kernels with the support vectors, and weighted sums of them.
 
-House rules: libsvm decides between every two classes; its margins become those of scikit-learn's `ovr` form by votes.
+House rules: libsvm decides between every two classes; its margins become those of scikit-learn's `ovr` form by votes,
+and of several classes with as many votes it gives the first, which the decision function does not know.
 Probabilities are found by iteration until a tolerance of 0.0025, also for two classes: no graph repeats that exactly.
 """
 
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from edge_agent.kernels.builder import Builder
-from edge_agent.kernels.primitives import Function, Operation
+from edge_agent.kernels.primitives import Function, Operation, Reduction
 from trainer.core.arrays import Floats
+from trainer.core.votes import LIFT
 from trainer.errors import CannotLower
 from trainer.stages.lower.kernels import Kernel, add_kernel_sums
 from trainer.stages.lower.linear import lower_margins, lower_values
@@ -57,20 +59,24 @@ def _pair_coefficients(estimator: Any) -> Floats:
 
 
 def lower_decision(estimator: Any, b: Builder, source: int) -> int:
-    """SVC, NuSVC: the decision function; of more than two classes the votes of all pairs, ties broken by margins."""
+    """SVC, NuSVC: the decision function; of more than two classes the votes of all pairs with their confidences."""
     if len(estimator.classes_) == 2:
         return _add_sums(estimator, b, source, _dense(estimator.dual_coef_).T, estimator.intercept_)
-    margins = _add_sums(estimator, b, source, _pair_coefficients(estimator), estimator.intercept_)
+    margins = _add_pairs(estimator, b, source)
     if estimator.decision_function_shape == "ovo":
         return margins
-    return add_votes(b, margins, len(estimator.classes_))
+    votes, confidence = _add_votes(b, margins, len(estimator.classes_))
+    return b.combine(votes, Operation.ADD, confidence)
 
 
-def add_votes(b: Builder, margins: int, classes: int) -> int:
-    """Add from margins of all pairs (positive: the first of the two) one score a class.
+def _add_pairs(estimator: Any, b: Builder, source: int) -> int:
+    return _add_sums(estimator, b, source, _pair_coefficients(estimator), estimator.intercept_)
 
-    The score is the votes plus `s / (3 (|s| + 1))` where s sums the margins (sklearn.utils.multiclass,
-    `_ovr_decision_function`).
+
+def _add_votes(b: Builder, margins: int, classes: int) -> tuple[int, int]:
+    """Add from margins of all pairs (positive: the first of the two) each class's votes and its confidence.
+
+    The confidence is `s / (3 (|s| + 1))` where s sums the margins (sklearn.utils.multiclass, `_ovr_decision_function`).
     """
     pairs = list(combinations(range(classes), 2))
     signs = np.zeros((len(pairs), classes))
@@ -80,17 +86,36 @@ def add_votes(b: Builder, margins: int, classes: int) -> int:
     votes = b.dense(lost, -signs, (signs > 0).sum(axis=0).astype(np.float64))
     total = b.dense(margins, signs)
     size = b.scale(b.apply(total, Function.ABS), -1.0, 3.0)
-    return b.combine(votes, Operation.ADD, b.combine(total, Operation.DIV, size))
+    return votes, b.combine(total, Operation.DIV, size)
+
+
+def _add_lift(b: Builder, votes: int) -> int:
+    """Add LIFT for the first of the classes that share most votes, and 0 elsewhere: see `trainer.core.votes`."""
+    count = b.width(votes)
+    # Votes are whole, but for what eight bits make of them.
+    leads = b.combine(votes, Operation.GE, b.scale(b.reduce(votes, Reduction.MAX), 0.5, 1.0))
+    # Over count: the class leads, none before it does (-2 count each), and some after it do (1 each).
+    order = np.sign(np.subtract.outer(np.arange(count), np.arange(count)))
+    weights = np.select([order < 0, order > 0], [-2.0 * count, 1.0], float(count))
+    return b.scale(b.combine(b.dense(leads, weights), Operation.GT, b.constant(count + 0.5)), 0.0, LIFT)
 
 
 def lower_classifier(estimator: Any, b: Builder, source: int) -> int:
-    """SVC, NuSVC: the decision function, unless it was fitted for probabilities."""
-    if not hasattr(estimator, "predict_proba"):
+    """SVC, NuSVC: the decision function, in which the class that libsvm's votes choose is lifted over its equals.
+
+    Raises:
+        CannotLower: it was fitted for probabilities.
+    """
+    if hasattr(estimator, "predict_proba"):
+        raise CannotLower(
+            "the probabilities of an SVM are found by iteration until a tolerance",
+            "fit it with probability=False, or wrap it in CalibratedClassifierCV",
+        )
+    if len(estimator.classes_) == 2 or estimator.break_ties:
         return lower_decision(estimator, b, source)
-    raise CannotLower(
-        "the probabilities of an SVM are found by iteration until a tolerance",
-        "fit it with probability=False, or wrap it in CalibratedClassifierCV",
-    )
+    # Whatever the shape of the decision function, predict() counts votes.
+    votes, confidence = _add_votes(b, _add_pairs(estimator, b, source), len(estimator.classes_))
+    return b.combine(b.combine(votes, Operation.ADD, confidence), Operation.ADD, _add_lift(b, votes))
 
 
 LOWERINGS: Mapping[str, Lowering] = {

@@ -16,13 +16,14 @@ from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
     HalvingGridSearchCV,
+    HalvingRandomSearchCV,
     RandomizedSearchCV,
     TunedThresholdClassifierCV,
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
@@ -50,11 +51,14 @@ def scaled(seed: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return as_singles(x / x.std(axis=0)).astype(np.float64), y
 
 
-@pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV])
-def test_searches_are_the_estimator_that_they_chose(search: Any) -> None:
-    x, y = scaled(0)
-    settings_of = {"n_iter": 2} if search is RandomizedSearchCV else {}
-    model = search(RandomForestClassifier(4, random_state=0), {"max_depth": [2, 5]}, cv=2, **settings_of)
+@pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV, HalvingRandomSearchCV])
+@settings(max_examples=3)
+@given(seed=st.integers(0, 99), classes=st.integers(2, 4))
+def test_searches_are_the_estimator_that_they_chose(search: Any, seed: int, classes: int) -> None:
+    x, y = scaled(seed, classes)
+    chance = {} if search is GridSearchCV else {"random_state": seed}
+    few = {"n_iter": 2} if search is RandomizedSearchCV else {}
+    model = search(RandomForestClassifier(4, random_state=0), {"max_depth": [2, 5]}, cv=2, **chance, **few)
     graph = check_lowered(quietly_fit(model, x, y), x)
     check_lowered(model, hard_rows(graph, x))
 
@@ -133,11 +137,26 @@ def test_one_against_one(inner: Any, seed: int, classes: int) -> None:
     check_lowered(quietly_fit(OneVsOneClassifier(inner), x, y), x)
 
 
-def test_several_targets() -> None:
-    x, _ = scaled(0)
+@FEW
+@given(seed=st.integers(0, 99), order=st.permutations([0, 1, 2]))
+def test_several_targets(seed: int, order: list[int]) -> None:
+    x, _ = scaled(seed)
     y = np.column_stack([x[:, 0] + 5, x[:, 1] * x[:, 2], x[:, 3]])
     check_lowered(MultiOutputRegressor(DecisionTreeRegressor(max_depth=4)).fit(x, y), x)
-    check_lowered(RegressorChain(Ridge(), order=[2, 0, 1]).fit(x, y), x)
+    check_lowered(RegressorChain(Ridge(), order=order).fit(x, y), x)
+
+
+@FEW
+@given(
+    seed=st.integers(0, 99),
+    scaler=st.sampled_from([StandardScaler(), MinMaxScaler(), "passthrough"]),
+    inner=st.sampled_from([LogisticRegression(max_iter=300), RandomForestClassifier(3), LinearSVC()]),
+)
+def test_pipelines(seed: int, scaler: Any, inner: Any) -> None:
+    x, y = scaled(seed)
+    model = quietly_fit(Pipeline([("scaler", scaler), ("model", inner)]), x, y)
+    graph = check_lowered(model, x)
+    check_lowered(model, hard_rows(graph, x))
 
 
 def labels_of(model: Any, x: np.ndarray) -> np.ndarray:
@@ -147,11 +166,12 @@ def labels_of(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("inner", [LogisticRegression(), LinearSVC()])
-@pytest.mark.parametrize("threshold", [0.2, "auto", 0.8])
-def test_labels_follow_the_threshold_that_was_set(inner: Any, threshold: Any) -> None:
+@FEW
+@given(threshold=st.one_of(st.just("auto"), st.floats(0.1, 0.9)), seed=st.integers(0, 99))
+def test_labels_follow_the_threshold_that_was_set(inner: Any, threshold: Any, seed: int) -> None:
     # The trap: the scores are the same as without a threshold, and only the labels know of it.
-    x, y = scaled(0, 2)
-    x = as_singles(x + 3 * np.random.default_rng(0).normal(size=x.shape)).astype(np.float64)
+    x, y = scaled(seed, 2)
+    x = as_singles(x + 3 * np.random.default_rng(seed).normal(size=x.shape)).astype(np.float64)
     model = FixedThresholdClassifier(inner, threshold=threshold).fit(x, y)
     check_lowered(model, x)
     assert (labels_of(model, x) == model.predict(x)).all()
@@ -159,9 +179,11 @@ def test_labels_follow_the_threshold_that_was_set(inner: Any, threshold: Any) ->
     assert (labels_of(searched, x) == searched.predict(x)).all()
 
 
-def test_labels_follow_the_threshold_that_was_found() -> None:
-    x, y = scaled(0, 2)
-    x = as_singles(x + 3 * np.random.default_rng(0).normal(size=x.shape)).astype(np.float64)
+@FEW
+@given(seed=st.integers(0, 99))
+def test_labels_follow_the_threshold_that_was_found(seed: int) -> None:
+    x, y = scaled(seed, 2)
+    x = as_singles(x + 3 * np.random.default_rng(seed).normal(size=x.shape)).astype(np.float64)
     model = TunedThresholdClassifierCV(GradientBoostingClassifier(n_estimators=4), cv=2).fit(x, y)
     check_lowered(model, x, trees=True)
     assert (labels_of(model, x) == model.predict(x)).all()
@@ -184,10 +206,12 @@ def test_thresholds_on_what_the_scores_do_not_show_are_refused() -> None:
         read_signature(first.fit(x, y))
 
 
-def test_what_only_changes_how_it_is_fitted() -> None:
-    x, y = scaled(0)
+@FEW
+@given(seed=st.integers(0, 99), classes=st.integers(2, 4))
+def test_what_only_changes_how_it_is_fitted(seed: int, classes: int) -> None:
+    x, y = scaled(seed, classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        half = np.where(np.arange(len(y)) % 2, y, -1)
+        half = np.where(np.random.default_rng(seed).random(len(y)) < 0.5, y, -1)
         check_lowered(SelfTrainingClassifier(LogisticRegression(max_iter=300)).fit(x, half), x)
     check_lowered(FrozenEstimator(LogisticRegression(max_iter=300).fit(x, y)), x)
