@@ -25,8 +25,8 @@ _END_S = 5.0
 _BLOCK = 65536
 _KEPT_LINES = 40
 _MAX_LINE = 4096
-# Each line that is told is saved and sent to who watches; a trainer has some tens to say.
-_TOLD_LINES = 400
+# Each line that is told is saved and sent to who watches; a trainer has some tens to say, and an operation keeps 200.
+_TOLD_LINES = 180
 _MEANINGS = {
     signal.SIGXCPU: "it used up its processor time",
     signal.SIGKILL: "it met a limit, or the machine had no memory left",

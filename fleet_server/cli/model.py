@@ -174,22 +174,20 @@ def build(
     wait
         Follow the build to its end.
     """
+    form = {"target": target, "task": task, "description": description, "want": want}
+    form["budget"] = None if budget is None else format(budget, "g")
+    form["allow_pickle"] = "true" if allow_pickle else None
+    given = {key: value for key, value in form.items() if value is not None}
+    return _send_build(source, data, model or source.stem.lower().replace(" ", "-"), given, wait=wait, output=output)
+
+
+def _send_build(source: Path, data: Path, model: str, form: dict[str, str], *, wait: bool, output: Output) -> int:
     for path in (source, data):
         if not path.is_file():
             raise CommandError(f"{path} is not a file", "", "edgeloop model build --help")
-    name = model or source.stem.lower().replace(" ", "-")
-    form = {
-        "target": target,
-        "task": task,
-        "description": description,
-        "budget": None if budget is None else format(budget, "g"),
-        "want": want,
-        "allow_pickle": "true" if allow_pickle else None,
-    }
     files = [("source", source.name, source), ("data", data.name, data)]
     with connect() as client:
-        given = {key: value for key, value in form.items() if value is not None}
-        operation = client.upload(f"/models/{name}/builds", files, given)
+        operation = client.upload(f"/models/{model}/builds", files, form)
         if wait:
             return follow_operation(client, operation["id"], output)
     if output == "json":

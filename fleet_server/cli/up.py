@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -47,21 +47,24 @@ def up(
     accept_pickles
         Load an uploaded pickle where the request asks for it: it runs whatever code is in it, in bubblewrap alone.
     """
+    return _serve(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        names=name,
+        broker=broker,
+        broker_port=broker_port,
+        build_sandbox=build_sandbox,
+        accept_pickles=accept_pickles,
+    )
+
+
+def _serve(*, data_dir: Path | None, **settings: Any) -> int:
     from fleet_server.app import serve
     from fleet_server.config import ServerConfig, SetupError, default_data_dir
 
     try:
-        config = ServerConfig(
-            data_dir=data_dir or default_data_dir(),
-            host=host,
-            port=port,
-            names=name,
-            broker=broker,
-            broker_port=broker_port,
-            build_sandbox=build_sandbox,
-            accept_pickles=accept_pickles,
-            api_key=_held_key(),
-        )
+        config = ServerConfig(data_dir=data_dir or default_data_dir(), api_key=_held_key(), **settings)
     except ValueError as error:
         raise CommandError("the server cannot start", str(error), "edgeloop up --help", Exit.USAGE) from error
     try:

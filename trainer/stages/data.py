@@ -132,7 +132,7 @@ def _read_npz(path: Path) -> Table:
         with np.load(path, allow_pickle=False) as arrays:
             x, y = arrays["x"], arrays.get("y")
             names = arrays["names"].tolist() if "names" in arrays else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile) as error:
         hint = "write it with numpy.savez(path, x=..., y=..., names=...)"
         raise ConfigurationError(f"{path}: no arrays x, y and names of plain types: {error}", hint) from error
     return _table(path.stem, names or default_names(x), x, y)

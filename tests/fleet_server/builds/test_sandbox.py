@@ -1,6 +1,7 @@
 """The box: what is seen and what may be done inside of it, and what a server does that has none."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_server.builds import sandbox
+from fleet_server.builds import child, sandbox, warden
 from fleet_server.builds.sandbox import INSTALL, Limits, Sandbox, choose_sandbox, find_bubblewrap
 from fleet_server.config import BuildSandbox, ServerConfig
 from tests.fakes.builds import Pretend, ask, ended, real_box, upload, wait_for, working
@@ -89,6 +90,16 @@ def test_data_below_a_folder_that_is_seen_are_hidden(tmp_path: Path, monkeypatch
     seen = json.loads(run(box, folder, str(tmp_path / "usr" / "library"), str(data), "1").stdout)
     assert seen["secret"] is True, "the library beside it is seen"
     assert seen["hidden"] == ["builds"]
+
+
+def test_the_documentation_names_the_limits_that_hold() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "server-builds.md").read_text(encoding="utf-8")
+    config = ServerConfig()
+    held = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
+    said = re.findall(r"\d+", page.split("## Without bubblewrap")[0])
+    told = (held.memory_mb, int(held.timeout_s), held.file_mb, held.disk_mb, held.files, held.processes, held.tasks)
+    told += (held.reserve_mb, held.output_lines, held.output_bytes >> 20, warden._DEEPEST, child._TOLD_LINES)
+    assert {str(number) for number in told} <= set(said)
 
 
 @pytest.fixture

@@ -113,6 +113,16 @@ def test_a_build_is_followed_to_its_end(shell: Shell, fleet: FakeFleet, tmp_path
     assert "edgeloop operations op9" in shell.err
 
 
+def test_a_builds_wishes_are_sent_as_they_were_said(shell: Shell, fleet: FakeFleet, tmp_path: Path) -> None:
+    for name in ("wine.joblib", "wine.csv"):
+        (tmp_path / name).write_text("x")
+    line = f"model build {tmp_path}/wine.joblib --data {tmp_path}/wine.csv --target class"
+    assert shell(f"{line} --budget 0.5 --want size --allow-pickle -o json") == 0
+    sent = next(call for call in fleet.calls if call[0] == "POST")
+    assert {name for name, _ in sent[3]} == {"data", "source", "target", "budget", "want", "allow_pickle"}
+    assert shell(f"{line} --want speed") == Exit.USAGE
+
+
 def test_an_operation_that_failed_leaves_1_when_followed(shell: Shell, fleet: FakeFleet) -> None:
     assert shell("operations op2") == Exit.DONE
     assert shell("operations op2 --follow") == Exit.FAILED

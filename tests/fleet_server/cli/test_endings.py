@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet_server.builds.sandbox import find_bubblewrap
 from fleet_server.cli.context import Context, context_path, load_context, save_context
 from fleet_server.cli.failures import CommandError, Exit
 from tests.fakes.web_api import KEY
@@ -87,6 +88,21 @@ def test_the_doctor_finds_what_is_wrong_and_leaves_3(lonely: Shell, monkeypatch:
     assert found["mosquitto"]["verdict"] == "note"
     assert lonely("doctor --host 0.0.0.0 -o json") == Exit.UNHEALTHY
     assert {row["name"]: row["verdict"] for row in lonely.json}["mosquitto"] == "bad"
+
+
+def test_the_doctor_says_what_becomes_of_uploads_without_bubblewrap(
+    lonely: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGELOOP_BWRAP", "/nowhere/bwrap")
+    find_bubblewrap.cache_clear()
+    try:
+        for host, verdict, words in (("127.0.0.1", "note", "limits alone"), ("0.0.0.0", "bad", "builds no uploads")):
+            lonely(f"doctor --host {host} -o json")
+            found = {row["name"]: row for row in lonely.json}["bubblewrap"]
+            assert (found["verdict"], found["hint"]) == (verdict, "apt-get install bubblewrap")
+            assert words in found["found"]
+    finally:
+        find_bubblewrap.cache_clear()
 
 
 def test_the_doctor_sees_a_server_that_lost_its_broker(shell: Shell, fleet: FakeFleet) -> None:
