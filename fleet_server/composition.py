@@ -12,6 +12,7 @@ import structlog
 from fleet_server.api.application import build_application
 from fleet_server.api.context import ApiContext
 from fleet_server.builds.builder import Builder
+from fleet_server.builds.releases import Releases
 from fleet_server.builds.sandbox import Limits, choose_sandbox
 from fleet_server.config import ServerConfig
 from fleet_server.services.announcements import Announcer
@@ -76,11 +77,12 @@ class Composition:
         self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock)
-        self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required)
+        releases = Releases(config.data_dir / "runtimes", devices.reported_runtimes)
+        self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required, shown=(releases.folder,))
         rules = BuildRules(self.sandbox.refusal, config.accept_pickles, self.sandbox.bwrap is not None)
         operations = Operations(self._database, config.data_dir / "builds", announcer, clock, rules)
         limits = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
-        self._builder = Builder(operations, models, self.sandbox, limits)
+        self._builder = Builder(operations, models, self.sandbox, limits, releases)
         self.version = metadata.version("edgeloop")
         self.context = ApiContext(
             auth=Auth(self._database, clock),

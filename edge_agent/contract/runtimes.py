@@ -22,6 +22,7 @@ DISTRIBUTIONS: Mapping[Runtime, tuple[str, ...]] = {
     Runtime.TFLITE: ("ai-edge-litert", "tflite-runtime"),
     Runtime.NUMPY: ("numpy",),
 }
+LAST_TFLITE_RUNTIME = "2.14.0"
 _VERSIONS = re.compile(r"\d+(\.\d+)*(\.\*)?")
 
 
@@ -77,6 +78,17 @@ def parse_denials(text: str) -> tuple[Denial, ...]:
 def runtime_of(distribution: str) -> Runtime | None:
     """Return what a library executes, or None for one that is no runtime."""
     return next((runtime for runtime, names in DISTRIBUTIONS.items() if distribution in names), None)
+
+
+def name_release(runtime: str, version: str) -> str | None:
+    """Return the release, as NAME==VERSION, that a device means by a runtime and a version; None for an unknown one.
+
+    A device does not report the library's name: tflite-runtime ended with 2.14.0, which its successor never was.
+    """
+    if runtime not in tuple(Runtime) or not re.fullmatch(r"\d+(\.\d+)+", version):
+        return None
+    names = DISTRIBUTIONS[Runtime(runtime)]
+    return f"{names[-1] if version == LAST_TFLITE_RUNTIME else names[0]}=={version}"
 
 
 def judge_release(denials: Iterable[Denial], distribution: str, version: str) -> str | None:

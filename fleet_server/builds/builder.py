@@ -13,6 +13,7 @@ import structlog
 
 from edge_agent.contract.card import VERSION_NAME
 from fleet_server.builds.child import BuildError, check_plain, run_child
+from fleet_server.builds.releases import VARIABLE, Releases
 from fleet_server.builds.sandbox import Limits, Sandbox
 from fleet_server.services.errors import ServiceError
 from fleet_server.services.models import Models
@@ -27,11 +28,14 @@ _MAX_ERROR = 2000
 class Builder:
     """Takes queued builds and works on them in a thread of its own."""
 
-    def __init__(self, operations: Operations, models: Models, sandbox: Sandbox, limits: Limits) -> None:
+    def __init__(
+        self, operations: Operations, models: Models, sandbox: Sandbox, limits: Limits, releases: Releases
+    ) -> None:
         self._operations = operations
         self._models = models
         self._sandbox = sandbox
         self._limits = limits
+        self._releases = releases
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="builder", daemon=True)
 
@@ -99,8 +103,14 @@ class Builder:
                 return "cancelled"
             return "the server stopped" if self._stopping.is_set() else None
 
-        command = self._sandbox.wrap(compile_command(request, folder), folder, self._limits)
-        run_child(command, folder, self._limits, lambda line: self._operations.note(operation.id, line), ended_by)
+        def tell(line: str) -> None:
+            self._operations.note(operation.id, line)
+
+        for note in self._releases.notes():
+            tell(note)
+        trainer = [*compile_command(request, folder), *self._releases.options()]
+        command = self._sandbox.wrap(trainer, folder, self._limits)
+        run_child(command, folder, self._limits, tell, ended_by, {VARIABLE: str(self._releases.folder)})
         check_plain(folder)
 
 

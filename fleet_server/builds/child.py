@@ -13,7 +13,7 @@ import stat
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -81,7 +81,12 @@ def printable(line: bytes) -> str:
 
 
 def run_child(
-    command: list[str], folder: Path, limits: Limits, tell: Callable[[str], None], ended_by: Callable[[], str | None]
+    command: list[str],
+    folder: Path,
+    limits: Limits,
+    tell: Callable[[str], None],
+    ended_by: Callable[[], str | None],
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Run a build's command to its end; `ended_by` says why it must end before.
 
@@ -91,7 +96,7 @@ def run_child(
     child = subprocess.Popen(
         command,
         cwd=folder,
-        env=_environment(folder),
+        env={**_environment(folder), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -53,19 +53,21 @@ class Sandbox:
     notice: str
     hidden: Path | None = None
     refusal: str | None = None
+    # Files of the server's that a build may read.
+    shown: tuple[Path, ...] = ()
 
     def wrap(self, command: Sequence[str], folder: Path, limits: Limits) -> list[str]:
         """Return the command that runs `command` in the box, where it may write to `folder` alone."""
         numbers = (limits.memory_mb, int(limits.timeout_s) + 1, limits.file_mb, limits.tasks)
         limited = [sys.executable, "-I", "-S", _LAUNCH, *map(str, numbers), *command]
-        boxed = limited if self.bwrap is None else [*_box(self.bwrap, folder, self.hidden), *limited]
+        boxed = limited if self.bwrap is None else [*_box(self.bwrap, folder, self.hidden, self.shown), *limited]
         allowance = Allowance(
             os.getpid(), limits.memory_mb, limits.disk_mb, limits.files, limits.processes, limits.reserve_mb
         )
         return [sys.executable, "-m", "fleet_server.builds.warden", allowance.write(), str(folder), *boxed]
 
 
-def choose_sandbox(data_dir: Path, *, required: bool) -> Sandbox:
+def choose_sandbox(data_dir: Path, *, required: bool, shown: tuple[Path, ...] = ()) -> Sandbox:
     """Return the best box that works on this machine, in which `data_dir` is not seen.
 
     Where none works and one is `required`, it refuses everything and says what to install.
@@ -73,7 +75,7 @@ def choose_sandbox(data_dir: Path, *, required: bool) -> Sandbox:
     bwrap, why = find_bubblewrap()
     hidden = data_dir.resolve()
     if bwrap is not None:
-        return Sandbox(bwrap, "builds run in bubblewrap: no network, no files but their own", hidden)
+        return Sandbox(bwrap, "builds run in bubblewrap: no network, no files but their own", hidden, None, shown)
     if required:
         refusal = f"this server builds nothing that is uploaded: {why}; {INSTALL}, then start the server again"
         return Sandbox(None, refusal, hidden, refusal)
@@ -101,7 +103,7 @@ def find_bubblewrap() -> tuple[str | None, str]:
     return bwrap, ""
 
 
-def _box(bwrap: str, folder: Path, hidden: Path | None) -> list[str]:
+def _box(bwrap: str, folder: Path, hidden: Path | None, shown: tuple[Path, ...] = ()) -> list[str]:
     """Return the command of the box.
 
     Root keeps its capabilities in a namespace of its own, and the kernel's settings (/proc/sys) know only its number:
@@ -111,7 +113,7 @@ def _box(bwrap: str, folder: Path, hidden: Path | None) -> list[str]:
     if _knows(bwrap, "--disable-userns"):
         box += ["--disable-userns"]
     box += ["--proc", "/proc", "--dev", "/dev"]
-    seen = dict.fromkeys((*_SYSTEM, sys.base_prefix, sys.prefix, *_package_folders(), _LAUNCH))
+    seen = dict.fromkeys((*_SYSTEM, sys.base_prefix, sys.prefix, *_package_folders(), _LAUNCH, *map(str, shown)))
     around = [path for path in seen if hidden is not None and hidden.is_relative_to(path)]
     for path in around:
         box += ["--ro-bind-try", path, path]

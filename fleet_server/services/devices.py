@@ -184,6 +184,12 @@ class Devices:
         self._clock = clock
         self._wake = wake
 
+    def reported_runtimes(self) -> frozenset[tuple[str, str]]:
+        """Return every (runtime, version) that a device reports."""
+        with self._database.read() as connection:
+            boards = [device.read_capabilities() for device in devices.all_devices(connection)]
+        return frozenset(item for board in boards for item in board.runtimes.items())
+
     def list_devices(self, request: PageRequest, group: str | None, text: str) -> Page[DeviceView]:
         """Return one page of the devices, or of a group's devices, whose id or profile contains `text`."""
         with self._database.read() as connection:

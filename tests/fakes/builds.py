@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fleet_server.builds.builder import Builder
+from fleet_server.builds.releases import Releases
 from fleet_server.builds.sandbox import INSTALL, Limits, Sandbox, choose_sandbox
 from tests.fakes.server_app import Served
 
 WALLS = ("bubblewrap", "limits")
+NO_RELEASES = Releases(Path("/nowhere"), lambda: ())
 _UNBOXED = Sandbox(None, "limits alone")
 _PAUSE = threading.Event()
 ROWS = b"a,b,target\n1,2,0\n3,4,1\n"
@@ -44,11 +46,11 @@ def real_box(data_dir: Path, walls: str = "bubblewrap") -> Sandbox:
 
 
 @contextmanager
-def working(fleet: Served, box: Any, **limits: Any) -> Iterator[Builder]:
+def working(fleet: Served, box: Any, releases: Releases | None = None, **limits: Any) -> Iterator[Builder]:
     """A builder at work in a box."""
     context = fleet.server.context
     given = Limits(**({"memory_mb": 4096, "timeout_s": 60} | limits))
-    builder = Builder(context.operations, context.models, box, given)
+    builder = Builder(context.operations, context.models, box, given, releases or NO_RELEASES)
     builder.start()
     try:
         yield builder

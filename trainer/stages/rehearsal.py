@@ -78,18 +78,12 @@ def quality(source: Source, target: Column, scores: Floats) -> float:
     return measure(Task.CLASSIFICATION, ["accuracy"], source.output, target, scores)["accuracy"]
 
 
-def rehearse(model: str, source: Source, train: Table, heldout: Table, metric: str | None) -> Rehearsal:
-    """Ask the source for its answers on the held-out rows.
+def _ask(source: Source, x: Singles) -> Floats:
+    """Return the source's scores, if it can answer and its labels follow from what it answers.
 
     Raises:
-        RejectedError: an answer is not finite, or a label does not follow from it.
-        ConfigurationError: a column has no values to describe.
+        RejectedError: otherwise.
     """
-    if source.output.kind is ScoreKind.VALUE and source.output.columns > 1 and heldout.target is not None:
-        raise ConfigurationError(
-            f"the model gives {source.output.columns} values a row, the target is one column", "leave the target out"
-        )
-    x = as_singles(heldout.x)
     try:
         reference = source.score(x)
     except Exception as error:  # any estimator may refuse any row, in its own words
@@ -105,6 +99,22 @@ def rehearse(model: str, source: Source, train: Table, heldout: Table, metric: s
             f"predict() gives {other} of {len(x)} held-out rows another label than the model's scores do",
             "use an estimator whose labels follow from its scores, such as LogisticRegression",
         )
+    return reference
+
+
+def rehearse(model: str, source: Source, train: Table, heldout: Table, metric: str | None) -> Rehearsal:
+    """Ask the source for its answers on the held-out rows.
+
+    Raises:
+        RejectedError: an answer is not finite, or a label does not follow from it.
+        ConfigurationError: a column has no values to describe.
+    """
+    if source.output.kind is ScoreKind.VALUE and source.output.columns > 1 and heldout.target is not None:
+        raise ConfigurationError(
+            f"the model gives {source.output.columns} values a row, the target is one column", "leave the target out"
+        )
+    x = as_singles(heldout.x)
+    reference = _ask(source, x)
     try:
         features = feature_baselines(train.columns, as_singles(train.x))
     except ValueError as error:
