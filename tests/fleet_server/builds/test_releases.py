@@ -1,4 +1,4 @@
-"""Builds are proven on what devices report, as far as it is here; what is not is said with the command that brings it."""
+"""Builds are proven on what devices report, as far as it is here; what is not is said with the command for it."""
 
 from importlib import metadata
 from pathlib import Path
