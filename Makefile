@@ -30,9 +30,9 @@ test-arm: setup ## what is built, proven on emulated boards (aarch64 and 32-bit)
 lint: setup ## ruff, mypy and the import rules alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-bench: setup ## measure footprint and latency here, and print them
+bench: setup ## measure footprint, latency and the compiler here, and print them
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && \
-	for script in benchmarks/*/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	for script in benchmarks/agent/*.py benchmarks/compile; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 wheel: ## dist/edgeloop-*.whl, to install on a board
 	@uv="$$(scripts/setup --uv)" && "$$uv" build --quiet --wheel --out-dir dist . && ls dist/*.whl

@@ -29,6 +29,7 @@ from edge_agent.kernels.primitives import (
     Lookup,
     Metric,
     Missing,
+    Nearest,
     Node,
     Operation,
     Pick,
@@ -121,7 +122,7 @@ class Builder:
         parent. Leave `missing_left` out where the estimator refuses NaN: every back-end is faster without.
         """
         leaves = _ints(left) < 0
-        table, leaf = np.unique(np.where(leaves[:, None], _floats(values), 0.0), axis=0, return_inverse=True)
+        table, leaf = share_rows(np.where(leaves[:, None], _floats(values), 0.0))
         thresholds = np.where(leaves, 0.0, _floats(threshold))
         missing = None if missing_left is None else np.asarray(missing_left, np.bool_) | leaves
         return self.add(
@@ -133,7 +134,7 @@ class Builder:
                 left=_ints(left),
                 right=_ints(right),
                 missing_left=missing,
-                leaf=leaf.reshape(-1).astype(np.int32),
+                leaf=leaf,
                 table=table,
                 base=_spread(base, table.shape[1:]),
             )
@@ -146,6 +147,10 @@ class Builder:
     def vote(self, source: int, k: int, values: ArrayLike, weighting: Weighting = Weighting.UNIFORM) -> int:
         """Add the weighted mean of the `values` (m, c) of the k nearest of m distances (not their squares: INVERSE)."""
         return self.add(Vote(source, int(k), _floats(values), weighting))
+
+    def nearest(self, source: int, k: int, values: ArrayLike) -> int:
+        """Add the k least of m columns, and behind them k columns for each column of their `values` (m, c)."""
+        return self.add(Nearest(source, int(k), _floats(values)))
 
     def fill(self, source: int, values: ArrayLike) -> int:
         """Add the value with NaN replaced, column by column or by a single number."""
@@ -182,6 +187,28 @@ def _renumber(node: Node, number: dict[int, int]) -> Node:
             return Combine(number[left], operation, number[right])
         case _:
             return replace(node, source=number[node.source])
+
+
+def share_rows(matrix: Floats) -> tuple[Floats, Ints]:
+    """Return the distinct rows of a matrix, sorted, and for each row which of them it is.
+
+    Rows are told apart by a hash of their bits, which is checked: sorting whole rows takes seconds for a forest.
+    """
+    # Adding zero makes 0 of -0, which is equal and has other bits.
+    rows = np.ascontiguousarray(matrix + 0.0)
+    factors = np.random.default_rng(0).integers(1, 1 << 63, rows.shape[1], dtype=np.uint64) | np.uint64(1)
+    bits = rows.view(np.uint64)
+    mixed = ((bits ^ (bits >> np.uint64(29))) * factors).sum(axis=1, dtype=np.uint64)
+    _, first, place = np.unique(mixed, return_index=True, return_inverse=True)
+    found = rows[first]
+    order = np.lexsort(found.T[::-1])
+    number = np.empty(len(order), dtype=np.int32)
+    number[order] = np.arange(len(order), dtype=np.int32)
+    table, places = found[order], number[place.reshape(-1)]
+    if (table[places] == rows).all():
+        return table, places
+    table, inverse = np.unique(rows, axis=0, return_inverse=True)
+    return table, inverse.reshape(-1).astype(np.int32)
 
 
 def _floats(values: ArrayLike) -> Floats:

@@ -35,6 +35,7 @@ from edge_agent.kernels.primitives import (
     Join,
     Lookup,
     Missing,
+    Nearest,
     Node,
     Pick,
     Reduce,
@@ -56,7 +57,8 @@ _PREFIX = struct.Struct("<8sIQ")
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        Constant, Scale, Dense, Apply, Pick, Join, Combine, Reduce, Trees, Distance, Vote, Fill, Missing, Lookup,
+        Constant, Scale, Dense, Apply, Pick, Join, Combine, Reduce, Trees, Distance, Vote, Nearest, Fill, Missing,
+        Lookup,
     )
 }  # fmt: skip
 _HINTS = {kind: get_type_hints(kind) for kind in _KINDS.values()}

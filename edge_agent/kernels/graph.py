@@ -17,6 +17,7 @@ from edge_agent.kernels.primitives import (
     Join,
     Lookup,
     Missing,
+    Nearest,
     Node,
     Pick,
     Reduce,
@@ -110,6 +111,8 @@ def _measure_one(node: Node, incoming: int) -> int:  # noqa: C901 - one case a p
             given, needed = points.shape
         case Vote(_, _, values, _):
             needed, given = values.shape
+        case Nearest(_, k, values):
+            needed, given = len(values), k * (1 + values.shape[1])
         case Fill(_, values):
             needed = len(values)
         case Lookup(_, table):

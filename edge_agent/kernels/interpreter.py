@@ -23,6 +23,7 @@ from edge_agent.kernels.primitives import (
     Join,
     Lookup,
     Missing,
+    Nearest,
     Node,
     Operation,
     Pick,
@@ -122,6 +123,8 @@ def make_kernel(node: Node) -> Kernel:  # noqa: C901 - one case a primitive
             return neighbours.make_distance(to_singles(points, scale), metric)
         case Vote():
             return neighbours.make_vote(node.k, to_singles(node.values), node.weighting)
+        case Nearest(_, k, values):
+            return neighbours.make_nearest(k, to_singles(values))
         case Fill(_, values):
             filler = to_singles(values)
             return lambda x: np.where(np.isnan(x), filler, x)

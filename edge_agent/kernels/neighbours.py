@@ -1,4 +1,4 @@
-"""Distances and votes in numpy.
+"""Distances, votes and the nearest in numpy.
 
 A squared distance is the sum of squared differences: the expanded square loses all digits to points that are near.
 """
@@ -52,3 +52,15 @@ def make_vote(k: int, values: Singles, weighting: Weighting) -> Callable[[Single
         return np.einsum("ij,ijk->ik", shares, words).astype(np.float32)
 
     return vote
+
+
+def make_nearest(k: int, values: Singles) -> Callable[[Singles], Singles]:
+    """Return the function from columns to the k least of them, and to what belongs to those."""
+    columns = [np.ascontiguousarray(column) for column in values.T]
+
+    def find(x: Singles) -> Singles:
+        places = x.argsort(axis=1, kind="stable")[:, :k]
+        least = np.take_along_axis(x, places, axis=1)
+        return np.concatenate([least, *(column.take(places) for column in columns)], axis=1)
+
+    return find

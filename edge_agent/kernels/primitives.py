@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.kernels.checks import expect, expect_walks, refuse_nan
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int32]
 Int8s: TypeAlias = NDArray[np.int8]
@@ -95,8 +97,8 @@ class Constant:
     values: Floats
 
     def __post_init__(self) -> None:
-        _expect(self.values.ndim == 2 and self.values.shape[0] == 1, f"a constant is one row, not {self.values.shape}")
-        _refuse_nan(self.values)
+        expect(self.values.ndim == 2 and self.values.shape[0] == 1, f"a constant is one row, not {self.values.shape}")
+        refuse_nan(self.values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +111,8 @@ class Scale:
 
     def __post_init__(self) -> None:
         same = self.center.ndim == 1 and self.center.shape == self.factor.shape
-        _expect(same, f"center {self.center.shape} and factor {self.factor.shape} differ")
-        _refuse_nan(self.center, self.factor)
+        expect(same, f"center {self.center.shape} and factor {self.factor.shape} differ")
+        refuse_nan(self.center, self.factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,8 +126,8 @@ class Dense:
 
     def __post_init__(self) -> None:
         fits = self.weights.ndim == 2 and self.bias.shape == (self.weights.shape[1],)
-        _expect(fits, f"weights {self.weights.shape} and bias {self.bias.shape} do not fit")
-        _refuse_nan(self.weights, self.bias)
+        expect(fits, f"weights {self.weights.shape} and bias {self.bias.shape} do not fit")
+        refuse_nan(self.weights, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class Pick:
     columns: Ints
 
     def __post_init__(self) -> None:
-        _expect(self.columns.ndim == 1 and self.columns.size > 0, "a pick names one column at least")
+        expect(self.columns.ndim == 1 and self.columns.size > 0, "a pick names one column at least")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Join:
     sources: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _expect(len(self.sources) > 0, "a join takes one value at least")
+        expect(len(self.sources) > 0, "a join takes one value at least")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +200,16 @@ class Trees:
     def __post_init__(self) -> None:
         nodes = self.feature.shape
         arrays = (self.threshold, self.left, self.right, self.missing_left, self.leaf)
-        _expect(len(nodes) == 1 and nodes[0] > 0, "trees have one node at least")
-        _expect(all(array is None or array.shape == nodes for array in arrays), "the nodes' arrays differ in length")
-        _expect(self.roots.ndim == 1 and self.roots.size > 0, "trees have one root at least")
-        _expect(self.table.ndim == 2 and self.base.shape == (self.table.shape[1],), "table and base do not fit")
-        _refuse_nan(self.threshold, self.table, self.base)
+        expect(len(nodes) == 1 and nodes[0] > 0, "trees have one node at least")
+        expect(all(array is None or array.shape == nodes for array in arrays), "the nodes' arrays differ in length")
+        expect(self.roots.ndim == 1 and self.roots.size > 0, "trees have one root at least")
+        expect(self.table.ndim == 2 and self.base.shape == (self.table.shape[1],), "table and base do not fit")
+        refuse_nan(self.threshold, self.table, self.base)
         inner = self.left >= 0
-        children = np.concatenate([self.left[inner], self.right[inner]])
-        # So every walk ends, and no node is walked to from two places.
-        after = children > np.tile(np.flatnonzero(inner), 2)
-        _expect(bool((after & (children < nodes[0])).all()), "a child does not stand after its parent")
-        _expect(bool(((self.roots >= 0) & (self.roots < nodes[0])).all()), "a root is not among the nodes")
-        reached = np.bincount(np.concatenate([self.roots, children]), minlength=nodes[0])
-        _expect(int(reached.max()) == 1, "a node has two parents, or is a root and a child")
+        expect_walks(self.roots, self.left, self.right, inner)
         leaf = self.leaf[~inner]
-        _expect(bool(((leaf >= 0) & (leaf < len(self.table))).all()), "a leaf is not in the table")
-        _expect(bool((self.feature[inner] >= 0).all()), "a node asks for a column below 0")
+        expect(bool(((leaf >= 0) & (leaf < len(self.table))).all()), "a leaf is not in the table")
+        expect(bool((self.feature[inner] >= 0).all()), "a node asks for a column below 0")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,8 +222,8 @@ class Distance:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _expect(self.points.ndim == 2 and self.points.size > 0, f"points are a matrix, not {self.points.shape}")
-        _refuse_nan(self.points)
+        expect(self.points.ndim == 2 and self.points.size > 0, f"points are a matrix, not {self.points.shape}")
+        refuse_nan(self.points)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,9 +239,26 @@ class Vote:
     weighting: Weighting
 
     def __post_init__(self) -> None:
-        _expect(self.values.ndim == 2 and self.values.size > 0, f"values are a matrix, not {self.values.shape}")
-        _expect(1 <= self.k <= len(self.values), f"{self.k} of {len(self.values)} neighbours cannot vote")
-        _refuse_nan(self.values)
+        expect(self.values.ndim == 2 and self.values.size > 0, f"values are a matrix, not {self.values.shape}")
+        expect(1 <= self.k <= len(self.values), f"{self.k} of {len(self.values)} neighbours cannot vote")
+        refuse_nan(self.values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The `k` least of m columns, ascending, then what belongs to them: (rows, k + c k) with `values` (m, c).
+
+    Each column of `values` gives k columns. Among equals the lower index comes first.
+    """
+
+    source: int
+    k: int
+    values: Floats
+
+    def __post_init__(self) -> None:
+        expect(self.values.ndim == 2 and self.values.size > 0, f"values are a matrix, not {self.values.shape}")
+        expect(1 <= self.k <= len(self.values), f"there are no {self.k} least of {len(self.values)}")
+        refuse_nan(self.values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,8 +269,8 @@ class Fill:
     values: Floats
 
     def __post_init__(self) -> None:
-        _expect(self.values.ndim == 1, f"one value fills each column, not {self.values.shape}")
-        _refuse_nan(self.values)
+        expect(self.values.ndim == 1, f"one value fills each column, not {self.values.shape}")
+        refuse_nan(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,23 +288,13 @@ class Lookup:
     table: Floats
 
     def __post_init__(self) -> None:
-        _expect(self.table.ndim == 2 and self.table.size > 0, f"a table is a matrix, not {self.table.shape}")
-        _refuse_nan(self.table)
+        expect(self.table.ndim == 2 and self.table.size > 0, f"a table is a matrix, not {self.table.shape}")
+        refuse_nan(self.table)
 
 
 # fmt: off
 Node: TypeAlias = (
     Constant | Scale | Dense | Apply | Pick | Join | Combine | Reduce
-    | Trees | Distance | Vote | Fill | Missing | Lookup
+    | Trees | Distance | Vote | Nearest | Fill | Missing | Lookup
 )
 # fmt: on
-
-
-def _expect(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise ValueError(otherwise)
-
-
-def _refuse_nan(*arrays: Floats | Smalls) -> None:
-    if any(bool(np.isnan(array).any()) for array in arrays):
-        raise ValueError("a weight is NaN")

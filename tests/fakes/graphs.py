@@ -19,8 +19,8 @@ Run = Callable[[Array], Array]
 # A function that amplifies the last digit, or that is not defined everywhere, has its own place below.
 SMOOTH = (Function.RELU, Function.LOGISTIC, Function.TANH, Function.SOFTMAX, Function.ABS, Function.NEGATE)
 PRIMITIVES = (
-    "constant", "scale", "dense", "apply", "pick", "join", "combine", "reduce", "trees", "distance", "vote", "fill",
-    "missing", "lookup",
+    "constant", "scale", "dense", "apply", "pick", "join", "combine", "reduce", "trees", "distance", "vote", "nearest",
+    "fill", "missing", "lookup",
 )  # fmt: skip
 
 
@@ -121,6 +121,10 @@ def add_random(b: Builder, kind: str, source: int, other: int, chance: np.random
             distances = b.distance(0, chance.integers(-4, 5, size=(6, b.width(0))) / 4, Metric.MANHATTAN)
             weighting = tuple(Weighting)[chance.integers(2)]
             return b.vote(distances, int(chance.integers(1, 7)), some(6, 2), weighting)
+        case "nearest":
+            # What stands apart by less than a rounding may change places.
+            columns = b.distance(0, chance.integers(-4, 5, size=(6, b.width(0))) / 4, Metric.MANHATTAN)
+            return b.nearest(columns, int(chance.integers(1, 7)), some(6, int(chance.integers(1, 3))))
         case "fill":
             return b.fill(source, some(width))
         case "missing":

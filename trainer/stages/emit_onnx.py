@@ -5,7 +5,6 @@ classifier is wrong on some releases, and three times larger. Weights in eight b
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -25,6 +24,7 @@ from edge_agent.kernels.primitives import (
     Lookup,
     Metric,
     Missing,
+    Nearest,
     Operation,
     Pick,
     Reduce,
@@ -35,8 +35,10 @@ from edge_agent.kernels.primitives import (
     Weighting,
 )
 from edge_agent.kernels.rounding import to_singles
-from edge_agent.kernels.tree_layout import lay_out
 from trainer.core.arrays import share_rows
+from trainer.stages.emit_onnx_kernels import emit_kernel_sum, find_kernel_sums
+from trainer.stages.emit_onnx_trees import emit_trees
+from trainer.stages.onnx_blocks import add_matrix
 from trainer.stages.onnx_graph import INPUT_NAME
 from trainer.stages.onnx_writer import OnnxWriter
 
@@ -44,6 +46,8 @@ from trainer.stages.onnx_writer import OnnxWriter
 DIFFERENCES = 1 << 14
 # As many rows have numbers of one byte.
 SHARED_ROWS = 1 << 8
+# Up to so many copies of a value side by side are named one by one, which takes less than naming their columns.
+MOST_COPIES = 64
 
 
 def emit(graph: Graph) -> bytes:
@@ -56,12 +60,20 @@ def emit(graph: Graph) -> bytes:
     names = [INPUT_NAME]
     # Values that are the same for every row are kept as one row, until the rows of others stand beside them.
     single = [False]
+    sums = find_kernel_sums(graph)
+    within = {index for found in sums.values() for index in found.nodes[1:]}
     for index, node in enumerate(graph.nodes):
-        taken = sources(node)
+        taken = sources(node) if index not in sums else (sums[index].source,)
         alike = all(single[source] for source in taken)
         mixed = isinstance(node, Join) and not alike
         given = [w.every_row(names[source]) if mixed and single[source] else names[source] for source in taken]
-        name = EMISSIONS[type(node)](w, node, *given)
+        if index in within:
+            name = ""
+        elif index in sums:
+            name = emit_kernel_sum(w, sums[index], *given)
+        else:
+            name = EMISSIONS[type(node)](w, node, *given)
+        w.widths[name] = graph.widths[index + 1]
         last = index == len(graph.nodes) - 1
         names.append(w.every_row(name) if last and alike else name)
         single.append(alike)
@@ -82,13 +94,14 @@ def _scale(w: OnnxWriter, node: Scale, x: str) -> str:
 
 
 def _dense(w: OnnxWriter, node: Dense, x: str) -> str:
-    return w.op("Gemm", x, _weights(w, node.weights, node.scale), w.floats(node.bias))
+    bias = [w.floats(node.bias)] if node.bias.any() else []
+    return w.op("Gemm", x, _weights(w, node.weights, node.scale), *bias)
 
 
 def _weights(w: OnnxWriter, values: Floats | Int8s, scale: float) -> str:
     if values.dtype == np.int8:
         return w.op("DequantizeLinear", w.constant(values), w.floats(scale))
-    return w.floats(values)
+    return add_matrix(w, to_singles(values)) if values.ndim == 2 else w.floats(values)
 
 
 def _apply(w: OnnxWriter, node: Apply, x: str) -> str:
@@ -107,7 +120,11 @@ def _apply(w: OnnxWriter, node: Apply, x: str) -> str:
 
 
 def _pick(w: OnnxWriter, node: Pick, x: str) -> str:
-    return w.op("Gather", x, w.integers(*node.columns.tolist()), axis=1)
+    width = w.widths[x]
+    times, rest = divmod(len(node.columns), width)
+    if not rest and 1 < times <= MOST_COPIES and (node.columns == np.tile(np.arange(width), times)).all():
+        return w.op("Concat", *[x] * times, axis=1)
+    return w.op("Gather", x, w.constant(node.columns.astype(np.int32)), axis=1)
 
 
 def _join(w: OnnxWriter, _: Join, *parts: str) -> str:
@@ -125,49 +142,6 @@ def _reduce(w: OnnxWriter, node: Reduce, x: str) -> str:
             return w.cast(w.op("ArgMax" if node.reduction is Reduction.ARGMAX else "ArgMin", x, axis=1))
         case _:
             return w.op(f"Reduce{node.reduction.capitalize()}", x, w.integers(1))
-
-
-def _trees(w: OnnxWriter, node: Trees, x: str) -> str:
-    layout = lay_out(node)
-    # Trees one after the other, each from its root on, level by level.
-    order = np.argsort(layout.tree, kind="stable")
-    place = np.empty_like(order)
-    starts = np.searchsorted(layout.tree[order], np.arange(layout.trees))
-    place[order] = np.arange(len(order)) - starts[layout.tree[order]]
-    tree, is_leaf = layout.tree[order], layout.is_leaf[order]
-    child = place[layout.child[order]]
-    right = np.where(is_leaf, 0, place[np.minimum(layout.child[order] + 1, len(order) - 1)])
-    values = to_singles(node.table, node.scale)[layout.leaf[order]]
-    # A leaf names what is not zero, and one thing at least. Those of the first tree name all, since ONNX Runtime adds
-    # the base to such results only as some leaf named.
-    named = ((values != 0) | (tree == 0)[:, None]) & is_leaf[:, None]
-    named[:, 0] |= is_leaf & ~named.any(axis=1)
-    at, target = np.nonzero(named)
-    extra: dict[str, Any] = {}
-    if node.missing_left is not None:
-        goes_right = np.zeros(len(order), bool) if layout.missing_right is None else layout.missing_right[order]
-        extra["nodes_missing_value_tracks_true"] = (~goes_right & ~is_leaf).astype(int).tolist()
-    return w.op(
-        "TreeEnsembleRegressor",
-        x,
-        domain="ai.onnx.ml",
-        n_targets=node.table.shape[1],
-        aggregate_function="SUM",
-        post_transform="NONE",
-        base_values=to_singles(node.base).tolist() if node.base.any() else None,
-        nodes_treeids=tree.tolist(),
-        nodes_nodeids=place[order].tolist(),
-        nodes_featureids=layout.feature[order].tolist(),
-        nodes_modes=["LEAF" if leaf else "BRANCH_LEQ" for leaf in is_leaf.tolist()],
-        nodes_values=np.where(is_leaf, np.float32(0), layout.threshold[order]).tolist(),
-        nodes_truenodeids=np.where(is_leaf, 0, child).tolist(),
-        nodes_falsenodeids=right.tolist(),
-        target_treeids=tree[at].tolist(),
-        target_nodeids=place[order][at].tolist(),
-        target_ids=target.tolist(),
-        target_weights=values[at, target].tolist(),
-        **extra,
-    )
 
 
 def _distance(w: OnnxWriter, node: Distance, x: str) -> str:
@@ -203,6 +177,12 @@ def _words(w: OnnxWriter, node: Vote, nearest: str) -> str:
         return w.op("Gather", w.floats(node.values), nearest, axis=0)
     place = w.op("Gather", w.constant(places.astype(np.uint8)), nearest, axis=0)
     return w.op("Gather", w.floats(table), w.op("Cast", place, to=TensorProto.INT32), axis=0)
+
+
+def _nearest(w: OnnxWriter, node: Nearest, x: str) -> str:
+    least, places = w.op_of_two("TopK", x, w.integers(node.k), axis=1, largest=0, sorted=1)
+    belonging = [w.op("Gather", w.floats(column), places, axis=0) for column in node.values.T]
+    return w.op("Concat", least, *belonging, axis=1)
 
 
 def _fill(w: OnnxWriter, node: Fill, x: str) -> str:
@@ -269,9 +249,10 @@ EMISSIONS: dict[type, Callable[..., str]] = {
     Join: _join,
     Combine: _combine,
     Reduce: _reduce,
-    Trees: _trees,
+    Trees: emit_trees,
     Distance: _distance,
     Vote: _vote,
+    Nearest: _nearest,
     Fill: _fill,
     Missing: _missing,
     Lookup: _lookup,

@@ -22,6 +22,7 @@ from edge_agent.kernels.primitives import (
     Lookup,
     Metric,
     Missing,
+    Nearest,
     Operation,
     Pick,
     Reduce,
@@ -152,10 +153,7 @@ def _distance(w: TfliteWriter, node: Distance, x: int) -> int:
 def _vote(w: TfliteWriter, node: Vote, distances: int) -> int:
     rows, columns = w.rows(distances), node.values.shape[1]
     shape = (rows, node.k)
-    # TOPK_V2 knows the largest only; among equals it gives the first.
-    turned = w.op(OPS.NEG, [distances], (rows, w.width(distances)), schema.NegOptionsT())
-    options, results = schema.TopKV2OptionsT(), [(shape, FLOAT), (shape, INT)]
-    near, nearest = w.op_of(OPS.TOPK_V2, [turned, w.integers(node.k)], results, options)
+    near, nearest = _least(w, node.k, distances)
     table, places = share_rows(node.values)
     if len(table) <= len(places) // 2:
         # Many are alike, as the classes' rows are: the numbers of the rows are smaller than the rows.
@@ -175,6 +173,23 @@ def _vote(w: TfliteWriter, node: Vote, distances: int) -> int:
     shares = w.op(OPS.DIV, [weights, w.fold(OPS.SUM, weights, (rows, 1))], shape, schema.DivOptionsT())
     by = [w.expand(shares, (*shape, 1), axis=2), words]
     return w.fold(OPS.SUM, w.op(OPS.MUL, by, (*shape, columns), schema.MulOptionsT()), (rows, columns))
+
+
+def _least(w: TfliteWriter, k: int, x: int) -> tuple[int, int]:
+    """Add the k least of each row, negated, and where they stand."""
+    # TOPK_V2 knows the largest only; among equals it gives the first.
+    turned = w.op(OPS.NEG, [x], (w.rows(x), w.width(x)), schema.NegOptionsT())
+    options, results = schema.TopKV2OptionsT(), [((w.rows(x), k), FLOAT), ((w.rows(x), k), INT)]
+    near, nearest = w.op_of(OPS.TOPK_V2, [turned, w.integers(k)], results, options)
+    return near, nearest
+
+
+def _nearest(w: TfliteWriter, node: Nearest, x: int) -> int:
+    shape = (w.rows(x), node.k)
+    near, places = _least(w, node.k, x)
+    least = w.op(OPS.NEG, [near], shape, schema.NegOptionsT())
+    belonging = [w.gather(w.floats(column), places, shape) for column in node.values.T]
+    return _join(w, Join((0,)), least, *belonging)
 
 
 def _fill(w: TfliteWriter, node: Fill, x: int) -> int:
@@ -246,6 +261,7 @@ EMISSIONS: dict[type, Callable[..., int]] = {
     Trees: emit_trees,
     Distance: _distance,
     Vote: _vote,
+    Nearest: _nearest,
     Fill: _fill,
     Missing: _missing,
     Lookup: _lookup,

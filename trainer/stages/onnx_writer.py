@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.kernels.rounding import to_singles
 from trainer.stages.onnx_graph import INPUT_NAME, IR_VERSION, OUTPUT_NAME, checked_bytes
+from trainer.stages.onnx_packing import packed_bytes
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
@@ -24,6 +25,8 @@ class OnnxWriter:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self._ones = ""
+        # Columns of the tensors that are values of the lowered graph.
+        self.widths = {INPUT_NAME: columns}
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add an operator of one result."""
@@ -32,7 +35,11 @@ class OnnxWriter:
     def op_of_two(self, kind: str, *inputs: str, results: int = 2, domain: str = "", **attributes: Any) -> list[str]:
         """Add an operator of several results."""
         names = [f"v{len(self._nodes)}" + "abc"[index : index + 1] * (results > 1) for index in range(results)]
-        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        node = helper.make_node(kind, list(inputs), names, domain=domain)
+        node.attribute.extend(
+            _attribute(name, attributes[name]) for name in sorted(attributes) if attributes[name] is not None
+        )
+        self._nodes.append(node)
         return names
 
     def floats(self, values: Any) -> str:
@@ -83,4 +90,23 @@ class OnnxWriter:
         domains = {node.domain for node in self._nodes} | {""}
         imports = [helper.make_opsetid(domain, OPSETS[domain]) for domain in sorted(domains)]
         model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=imports, producer_name="edgeloop")
-        return checked_bytes(model)
+        checked_bytes(model)
+        return packed_bytes(model)
+
+
+def _attribute(name: str, value: Any) -> onnx.AttributeProto:
+    """Return an attribute; of an array, which may have a hundred thousand entries, without looking at each of them."""
+    if not isinstance(value, np.ndarray):
+        return helper.make_attribute(name, value)
+    attribute = onnx.AttributeProto(name=name)
+    match value.dtype.kind:
+        case "f":
+            attribute.type = onnx.AttributeProto.FLOATS
+            attribute.floats.extend(value.tolist())
+        case "S":
+            attribute.type = onnx.AttributeProto.STRINGS
+            attribute.strings.extend(value.tolist())
+        case _:
+            attribute.type = onnx.AttributeProto.INTS
+            attribute.ints.extend(value.tolist())
+    return attribute

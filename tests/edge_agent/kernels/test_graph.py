@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edge_agent.kernels.builder import Builder
+from edge_agent.kernels.builder import Builder, share_rows
 from edge_agent.kernels.graph import Graph
 from edge_agent.kernels.primitives import Apply, Function, Metric, Operation, Reduction
 
@@ -31,6 +31,8 @@ def test_a_chain_knows_its_widths() -> None:
         lambda b: b.distance(0, np.ones((5, 3)), Metric.SQUARED),
         lambda b: b.vote(0, 5, np.eye(4)),
         lambda b: b.vote(0, 1, np.eye(3)),
+        lambda b: b.nearest(0, 5, np.eye(4)),
+        lambda b: b.nearest(0, 1, np.eye(3)),
         lambda b: b.fill(0, [1.0, 2.0]),
         lambda b: b.lookup(0, np.eye(3)),
         lambda b: b.constant(np.ones((2, 2))),
@@ -58,6 +60,14 @@ def test_what_the_result_does_not_need_is_left_out() -> None:
     graph = b.build(total)
     assert [type(node).__name__ for node in graph.nodes] == ["Scale", "Reduce"]
     assert graph.widths == (2, 2, 1)
+
+
+def test_leaves_that_say_the_same_share_a_row_of_the_table() -> None:
+    values = np.random.default_rng(0).integers(-2, 3, size=(400, 3)).astype(np.float64)
+    values[::7] *= -0.0
+    table, places = share_rows(values)
+    np.testing.assert_array_equal(table, np.unique(values, axis=0))
+    np.testing.assert_array_equal(table[places], values)
 
 
 def test_the_input_itself_is_a_graph() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from edge_agent.kernels.primitives import Distance, Function, Metric, Operation,
 from tests.fakes.graphs import BACKENDS, PRIMITIVES, add_random, add_trees, graphs, grid_rows, threshold_rows
 from trainer.core.quantization import quantize_graph, quantize_leaves
 from trainer.errors import UnbuildableError
-from trainer.stages import emit_tflite
+from trainer.stages import emit_onnx, emit_tflite
 
 Array = np.ndarray[Any, Any]
 OTHERS = ("onnx", "tflite")
@@ -197,6 +198,35 @@ def test_neighbours_of_a_few_classes(weighting: Weighting) -> None:
     assert len(np.unique(scores.argmax(axis=1))) == 3
 
 
+def test_the_nearest_come_in_order_with_what_belongs_to_them() -> None:
+    b = Builder(4)
+    graph = b.build(b.nearest(0, 3, [[10, 1], [20, 2], [30, 3], [40, 4]]))
+    scores = agree(graph, np.float32([[4, 2, 3, 1], [5, 5, 0, 5]]))
+    assert scores.tolist() == [[1, 2, 3, 40, 20, 30, 4, 2, 3], [0, 5, 5, 30, 10, 20, 3, 1, 2]]
+
+
+def test_a_sum_over_gaussian_kernels_is_one_operator() -> None:
+    chance, x = np.random.default_rng(0), grid_rows(5, 30)
+    b = Builder(5)
+    kernels = b.apply(b.scale(b.distance(0, chance.normal(size=(40, 5)), Metric.SQUARED), 0.0, -0.3), Function.EXP)
+    alone = b.build(b.dense(kernels, chance.normal(size=(40, 1)), 0.25))
+    agree(alone, x)
+    assert operators(alone) == ["SVMRegressor"]
+    # What something else takes as well has to be there.
+    twice = b.build(b.join(b.dense(kernels, chance.normal(size=(40, 1)), 0.25), kernels))
+    agree(twice, x)
+    assert "SVMRegressor" not in operators(twice)
+
+
+def test_copies_side_by_side_are_named_and_not_gathered() -> None:
+    b = Builder(4)
+    wide, part = b.build(b.pick(0, [0, 1, 2, 3] * 3)), b.build(b.pick(0, [0, 1, 0, 1]))
+    assert operators(wide) == ["Concat"]
+    assert operators(part) == ["Gather"]
+    for graph in (wide, part):
+        agree(graph, grid_rows(4, 20))
+
+
 def test_eight_bits_mean_the_same_everywhere() -> None:
     b = Builder(40)
     weights = np.random.default_rng(0).normal(size=(40, 8)) / 6
@@ -215,6 +245,10 @@ def test_an_empty_batch_gives_no_scores() -> None:
         graph = single(kind, seed)
         for name in ("numpy", "onnx"):
             assert BACKENDS[name](graph)(np.zeros((0, 3), np.float32)).shape == (0, graph.widths[-1]), (name, kind)
+
+
+def operators(graph: Graph) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(emit_onnx.emit(graph)).graph.node]
 
 
 def walk_slowly(trees: Trees, x: Array) -> Array:

@@ -1,12 +1,13 @@
 """Lowering of gradient boosting: a sum over trees from a start, and the function that makes an answer of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edge_agent.kernels.builder import Builder
-from edge_agent.kernels.primitives import Function, Operation
+from edge_agent.kernels.primitives import Function, Operation, Trees
 from trainer.core.arrays import Floats
 from trainer.errors import CannotLower
 from trainer.stages.lower.methods import lower_margins
@@ -26,6 +27,13 @@ def add_probabilities(raw: int, b: Builder, slope: float = 1.0) -> int:
     if b.width(raw) > 1:
         return b.apply(raw, Function.SOFTMAX)
     return b.apply(b.dense(raw, [[-slope, slope]]), Function.LOGISTIC)
+
+
+def add_whole_forest(b: Builder, source: int, forest: Forest, base: Floats | None = None) -> int:
+    """Add the sum over the trees of an estimator that refuses NaN: no back-end has to ask for it."""
+    trees = b.node(add_forest(b, source, forest, base))
+    assert isinstance(trees, Trees)  # noqa: S101 - that is what add_forest adds
+    return b.add(replace(trees, missing_left=None))
 
 
 def lower_margin(estimator: Any, b: Builder, source: int) -> int:
@@ -74,7 +82,7 @@ def _add_stages(estimator: Any, b: Builder, source: int, base: Floats | None, st
     trees = [
         _read_stage(tree.tree_, column, columns) for stage in estimator.estimators_ for column, tree in enumerate(stage)
     ]
-    total = add_forest(b, source, join_forests(trees, Together.STAGES).weighted(estimator.learning_rate), base)
+    total = add_whole_forest(b, source, join_forests(trees, Together.STAGES).weighted(estimator.learning_rate), base)
     return total if start is None else b.combine(total, Operation.ADD, start)
 
 

@@ -13,7 +13,7 @@ from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Operation, Reduction
 from trainer.core.arrays import Floats, Indices
 from trainer.errors import CannotLower
-from trainer.stages.lower.boosting import add_probabilities
+from trainer.stages.lower.boosting import add_probabilities, add_whole_forest
 from trainer.stages.lower.methods import lower_label_indices, lower_margins, lower_method
 from trainer.stages.lower.registry import Lowering, lower_part
 from trainer.stages.lower.trees import LeafRule, Together, add_forest, class_shares, join_forests, read_tree, targets
@@ -21,6 +21,8 @@ from trainer.stages.lower.trees import LeafRule, Together, add_forest, class_sha
 _TREES = ("DecisionTreeClassifier", "ExtraTreeClassifier", "DecisionTreeRegressor", "ExtraTreeRegressor")
 # Far above any prediction that float32 holds to three digits beside it; its sum with one stays finite.
 _BEYOND = 1e37
+# float32 holds every whole number up to it.
+_WHOLE = 1 << 24
 
 
 def are_trees(estimators: Sequence[Any]) -> bool:
@@ -116,7 +118,7 @@ def lower_adaboost_margins(estimator: Any, b: Builder, source: int) -> int:
             read_tree(member.tree_, _voted(block), prunable=True)
             for member, block in zip(estimator.estimators_, blocks, strict=True)
         ]
-        return add_forest(b, source, join_forests(forests))
+        return add_whole_forest(b, source, join_forests(forests))
     votes = [
         add_one_hot(lower_label_indices(member, b, source), len(member.classes_), b) for member in estimator.estimators_
     ]
@@ -137,16 +139,17 @@ def lower_adaboost_classifier(estimator: Any, b: Builder, source: int) -> int:
 def lower_adaboost_regressor(estimator: Any, b: Builder, source: int) -> int:
     """AdaBoostRegressor: the weighted median of its members (`estimators_`, `estimator_weights_`).
 
-    It is the least prediction at or under which half of the weight lies.
+    It is the least prediction at or under which half of the weight lies: sorted, the first whose running sum of
+    weights reaches the half. The weights become whole numbers, whose sums are exact in float32, and equal halves equal.
     """
     weights = np.asarray(estimator.estimator_weights_, dtype=np.float64)[: len(estimator.estimators_)]
-    said = _add_all_said(estimator.estimators_, b, source)
-    shares = (weights / weights.sum())[:, None]
-    under = [b.combine(said, Operation.LE, b.pick(said, [index])) for index in range(len(weights))]
-    reached = b.combine(b.join(*(b.dense(value, shares) for value in under)), Operation.LT, b.constant(0.5))
+    parts = np.rint(weights / weights.sum() * (_WHOLE - len(weights)))
+    found = b.nearest(_add_all_said(estimator.estimators_, b, source), len(parts), parts[:, None])
+    said, weighed = (b.pick(found, np.arange(len(parts)) + start) for start in (0, len(parts)))
+    summed = b.dense(weighed, np.triu(np.ones((len(parts), len(parts)))))
+    short = b.combine(summed, Operation.LT, b.constant(parts.sum() / 2))
     # Where the half is not reached, the prediction is lifted out of the way of the minimum.
-    lifted = b.combine(said, Operation.ADD, b.scale(reached, 0.0, _BEYOND))
-    return b.reduce(lifted, Reduction.MIN)
+    return b.reduce(b.combine(said, Operation.ADD, b.scale(short, 0.0, _BEYOND)), Reduction.MIN)
 
 
 def _add_all_said(members: Sequence[Any], b: Builder, source: int) -> int:
@@ -155,7 +158,7 @@ def _add_all_said(members: Sequence[Any], b: Builder, source: int) -> int:
         return b.join(*(lower_part(member, b, source) for member in members))
     own = np.eye(len(members))
     forests = [read_tree(member.tree_, _spread(targets, own[[index]])) for index, member in enumerate(members)]
-    return add_forest(b, source, join_forests(forests))
+    return add_whole_forest(b, source, join_forests(forests))
 
 
 def lower_voting_classifier(estimator: Any, b: Builder, source: int) -> int:

@@ -11,9 +11,6 @@ from trainer.errors import CannotLower
 from trainer.stages.lower.neighbors import add_distances
 from trainer.stages.lower.registry import Lowering
 
-# The rule picks the k nearest out of all training rows by a square matrix of them: 4 MB at this many.
-_MOST_ROWS = 1024
-
 
 def lower_envelope(estimator: Any, b: Builder, source: int) -> int:
     """EllipticEnvelope: minus the squared Mahalanobis distance (`location_`, `precision_`), less `offset_`."""
@@ -35,21 +32,15 @@ def lower_local(estimator: Any, b: Builder, source: int) -> int:
         raise CannotLower(
             "LocalOutlierFactor without novelty=True judges its own training rows only", "set novelty=True"
         )
-    rows, k = estimator.n_samples_fit_, estimator.n_neighbors_
-    if rows > _MOST_ROWS:
-        raise CannotLower(
-            f"LocalOutlierFactor keeps {rows} training rows, over {_MOST_ROWS}",
-            "fit it on fewer, or use IsolationForest",
-        )
+    k = estimator.n_neighbors_
     density = np.asarray(estimator._lrd, dtype=np.float64)  # noqa: SLF001 - kept nowhere else
     border = np.asarray(estimator._distances_fit_X_, dtype=np.float64)[:, k - 1]
     distances = add_distances(estimator, b, source, squared=False)
-    # One vote for both: the neighbours' mean density, and which rows they are (1 / k each).
-    found = b.vote(distances, k, np.hstack([density[:, None], np.eye(rows)]))
-    reached = b.combine(distances, Operation.MAX, b.constant(border))
-    chosen = b.combine(reached, Operation.MUL, b.pick(found, range(1, rows + 1)))
-    reach = b.scale(b.reduce(chosen, Reduction.SUM), -1e-10, 1.0)
-    factor = b.combine(b.pick(found, [0]), Operation.MUL, reach)
+    found = b.nearest(distances, k, np.column_stack([border, density]))
+    near, borders, densities = (b.pick(found, np.arange(k) + start) for start in (0, k, 2 * k))
+    mean = np.full((k, 1), 1.0 / k)
+    reach = b.dense(b.combine(near, Operation.MAX, borders), mean, 1e-10)
+    factor = b.combine(b.dense(densities, mean), Operation.MUL, reach)
     return b.scale(factor, -estimator.offset_, -1.0)
 
 

@@ -104,6 +104,18 @@ def test_adaboost_regressors(inner: Any, seed: int, loss: str, count: int) -> No
     check_lowered(model.fit(x, 1e3 + y * x[:, 0] + x[:, 1]), x)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.75, 3.0])
+def test_the_half_of_equal_weights_is_reached_exactly(weight: float) -> None:
+    x, y = scaled(0)
+    model = AdaBoostRegressor(DecisionTreeRegressor(max_depth=2), n_estimators=6, random_state=0).fit(x, x[:, 0] + y)
+    assert len(model.estimators_) == 6
+    # Of six equal weights three are the half: the third least prediction is the answer, not the fourth.
+    model.estimator_weights_ = np.full(6, weight)
+    third = np.sort([member.predict(x) for member in model.estimators_], axis=0)[2]
+    np.testing.assert_array_equal(model.predict(x), third)
+    check_lowered(model, x)
+
+
 @FEW
 @given(seed=st.integers(0, 99), classes=st.integers(2, 3), weights=st.sampled_from([None, [1, 5, 2, 7]]))
 def test_voting_classifiers(seed: int, classes: int, weights: Any) -> None:
