@@ -6,9 +6,11 @@ told to a listener.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
 
 from edge_agent.contract.card import Budget, DataFingerprint, Gate, ModelCard, SourceKind, VariantEntry, VersionRecord
 from edge_agent.contract.manifest import Manifest, Task
@@ -170,6 +172,7 @@ def _build(
     notes: Notes,
 ) -> Built:
     train, heldout = parts
+    source = replace(source, missing=any(bool(np.isnan(part.x).any()) for part in parts))
     tell("evaluate", f"{source.name} on {heldout.rows} rows", 0.15)
     rehearsal = rehearse(judging.model, source, train, heldout, judging.metrics[0] if judging.metrics else None)
     metrics = measure(source.task, judging.metrics, source.output, rehearsal.target, rehearsal.reference)

@@ -63,8 +63,8 @@ def build(route: str, estimator: Any, columns: int, folder: Path) -> Built:
 _MAKERS: dict[str, Callable[[Any, int, Signature], tuple[str, bytes]]] = {
     SKLEARN: lambda estimator, _, __: ("sklearn", pickle.dumps(estimator)),
     SKL2ONNX: lambda estimator, columns, signature: ("onnx", export(estimator, columns, signature.output)),
-    ORT: lambda estimator, columns, _: ("onnx", emit_onnx.emit(lower(estimator, columns))),
-    LITERT: lambda estimator, columns, _: ("tflite", emit_tflite.emit(lower(estimator, columns))),
-    NUMPY: lambda estimator, columns, _: ("numpy", encode(lower(estimator, columns))),
+    ORT: lambda estimator, columns, _: ("onnx", emit_onnx.emit(lower(estimator, columns, missing=False))),
+    LITERT: lambda estimator, columns, _: ("tflite", emit_tflite.emit(lower(estimator, columns, missing=False))),
+    NUMPY: lambda estimator, columns, _: ("numpy", encode(lower(estimator, columns, missing=False))),
 }
 ROUTES = tuple(_MAKERS)

@@ -17,7 +17,7 @@ from pathlib import Path
 from fleet_server.builds.warden import Allowance
 
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/lib32", "/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime")
-_PACKAGES = ("trainer", "edge_agent")
+_PACKAGES = ("trainer", "edge_agent", "firmware_configs")
 _LAUNCH = str(Path(__file__).with_name("launch.py").resolve())
 _PROBE_S = 20.0
 INSTALL = "apt-get install bubblewrap"

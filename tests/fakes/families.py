@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 from tests.fakes import trainer_models
 from tests.fakes.lowering import hard_rows, with_missing
 from tests.fakes.trainer_models import quietly_fit, rows
-from trainer.core.parity import compare, judge
+from trainer.core.parity import compare, default_budget, judge_agreement, judge_exact, judge_loss
 from trainer.stages import variants
 from trainer.stages.children import run_model
 from trainer.stages.environments import Environment
@@ -67,4 +67,7 @@ def verdict(rehearsal: Rehearsal, plan: Plan, data: bytes, folder: Path, environ
     source = rehearsal.source
     difference = compare(source.output, rehearsal.reference, scores, trees=source.trees)
     _, quality = rehearsal.measure(scores[: len(rehearsal.judged)])
-    return judge(source.output, plan.precision, difference, quality, rehearsal.quality)
+    kind = source.output.kind
+    if not plan.form:
+        return judge_exact(difference)
+    return judge_loss(kind, quality, rehearsal.quality, default_budget(kind)) or judge_agreement(kind, difference)

@@ -22,6 +22,7 @@ from trainer.core.quantization import (
     quantize_leaves,
 )
 from trainer.errors import UnbuildableError
+from trainer.stages.lower.estimators import without_missing
 
 PRUNED = (75, 50, 35, 25, 12, 6, 3)
 CUT = (75, 50, 25, 12)
@@ -49,8 +50,8 @@ def eight_bits(graph: Graph) -> Graph:
     return quantize_graph(graph)
 
 
-def smaller_forms(estimator: Any, graph: Graph) -> Iterator[Form]:
-    """Yield every smaller form of a fitted estimator whose lowered graph is given."""
+def smaller_forms(estimator: Any, graph: Graph, *, missing: bool = True) -> Iterator[Form]:
+    """Yield every smaller form of a fitted estimator whose lowered graph is given; `missing` as for `lower`."""
     if count_weights(graph) >= LEAST_WEIGHTS:
         yield Form("int8", "weights in 8 bits", Precision.INT8, quantize_graph(graph), rounded=True)
     leaves = count_leaf_values(graph)
@@ -59,7 +60,8 @@ def smaller_forms(estimator: Any, graph: Graph) -> Iterator[Form]:
         yield Form("leaf8", "leaves in 8 bits", Precision.INT8, quantize_leaves(graph, np.int8), rounded=True)
     if not leaves:
         return
-    for key, words, smaller in _shrunk(estimator, graph.columns):
+    for key, words, shrunk in _shrunk(estimator, graph.columns):
+        smaller = shrunk if missing else without_missing(shrunk)
         yield Form(key, words, Precision.FP32, smaller, rounded=False)
         if count_leaf_values(smaller) >= LEAST_WEIGHTS:
             rounded = quantize_leaves(smaller, np.int16)

@@ -50,8 +50,9 @@ class _Scored:
 def search(proving: Proving, graph: Graph) -> Found:
     """Search the forms of the rehearsal's estimator, whose lowered graph is given."""
     rehearsal = proving.rehearsal.take(_evenly(len(proving.rehearsal.x)))
+    source = rehearsal.source
     exact = Form(EXACT, "as it was fitted", Precision.FP32, graph, rounded=False)
-    forms = (exact, *smaller_forms(rehearsal.source.estimator, graph))
+    forms = (exact, *smaller_forms(source.estimator, graph, missing=source.missing))
     if len(forms) == 1:
         return Found((), ())
     scored = [_score(form, rehearsal, proving.budget) for form in forms]

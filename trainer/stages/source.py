@@ -41,6 +41,8 @@ class Source:
     file: bytes
     score: Callable[[Singles], Floats]
     latency_p50_us: Callable[[Singles], float]
+    # Whether a value may be NaN.
+    missing: bool = True
 
 
 def estimator_source(estimator: Any, kind: SourceKind) -> Source:

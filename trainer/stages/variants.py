@@ -151,7 +151,7 @@ def lower_source(source: Source) -> Graph:
 
     if source.estimator is None:
         raise CannotLower("no lowering from an ONNX graph yet")
-    return lower(source.estimator, source.columns)
+    return lower(source.estimator, source.columns, missing=source.missing)
 
 
 def emit(graph: Graph, runtime: Runtime) -> bytes:

@@ -15,19 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
 
-from edge_agent.contract.manifest import Runtime
+from edge_agent.contract.manifest import Precision, Runtime
 from tests.fakes.trainer_models import quietly_fit, rows, run_here, source
 from trainer.core.arrays import as_singles
 from trainer.core.parity import compare, judge_exact
 from trainer.errors import CannotLower, UnbuildableError
-from trainer.stages.variants import (
-    make_numpy_fp32,
-    make_numpy_int8,
-    make_onnx_fp32,
-    make_onnx_int8,
-    make_tflite_fp32,
-    make_tflite_int8,
-)
+from trainer.stages.variants import PLANS
 
 SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
 CLASSIFIERS = (
@@ -47,7 +40,8 @@ REGRESSORS = (
     lambda _: ElasticNet(alpha=0.01),
     lambda seed: MLPRegressor(hidden_layer_sizes=(8,), max_iter=15, random_state=seed),
 )
-MAKE = {Runtime.TFLITE: make_tflite_fp32, Runtime.ONNX: make_onnx_fp32, Runtime.NUMPY: make_numpy_fp32}
+MAKE = {plan.runtime: plan.make for plan in PLANS if plan.precision is Precision.FP32}
+SMALL = {plan.runtime: plan.make for plan in PLANS if plan.precision is Precision.INT8}
 SLOW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -102,10 +96,10 @@ def test_what_has_no_lowering_says_so_and_goes_by_skl2onnx(tmp_path: Path, monke
     scaled = x / x.std(axis=0)
     made = source(quietly_fit(LogisticRegression(max_iter=500), scaled, y))
     monkeypatch.setattr("trainer.stages.lower.estimators.lower_part", refuse)
-    for make in (make_tflite_fp32, make_numpy_fp32):
+    for make in (MAKE[Runtime.TFLITE], MAKE[Runtime.NUMPY]):
         with pytest.raises(UnbuildableError, match="no lowering for it: use another one"):
             make(made)
-    scores = run_here(make_onnx_fp32(made), Runtime.ONNX, as_singles(scaled), tmp_path)
+    scores = run_here(MAKE[Runtime.ONNX](made), Runtime.ONNX, as_singles(scaled), tmp_path)
     np.testing.assert_allclose(scores, made.score(as_singles(scaled)), atol=1e-5)
 
 
@@ -116,7 +110,7 @@ def test_what_no_route_knows_has_both_reasons() -> None:
 
     x, y = rows(0)
     with pytest.raises(UnbuildableError, match=r"no lowering for Doubled.*skl2onnx cannot convert"):
-        make_onnx_fp32(source(Doubled().fit(x, y)))
+        MAKE[Runtime.ONNX](source(Doubled().fit(x, y)))
 
 
 def test_a_subclass_is_not_taken_for_its_parent() -> None:
@@ -126,7 +120,7 @@ def test_a_subclass_is_not_taken_for_its_parent() -> None:
 
     x, y = rows(0)
     with pytest.raises(UnbuildableError, match="no lowering for Doubled"):
-        make_tflite_fp32(source(Doubled().fit(x, y)))
+        MAKE[Runtime.TFLITE](source(Doubled().fit(x, y)))
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +135,9 @@ def test_eight_bits_are_a_quarter_and_agree(perceptron: tuple[Any, np.ndarray], 
     made = source(model)
     reference = made.score(x)
     pairs = [
-        (Runtime.TFLITE, make_tflite_fp32(made), make_tflite_int8(made), {}),
-        (Runtime.ONNX, make_onnx_fp32(made), make_onnx_int8(made), {"session.disable_quant_qdq": "1"}),
-        (Runtime.NUMPY, make_numpy_fp32(made), make_numpy_int8(made), {}),
+        (Runtime.TFLITE, MAKE[Runtime.TFLITE](made), SMALL[Runtime.TFLITE](made), {}),
+        (Runtime.ONNX, MAKE[Runtime.ONNX](made), SMALL[Runtime.ONNX](made), {"session.disable_quant_qdq": "1"}),
+        (Runtime.NUMPY, MAKE[Runtime.NUMPY](made), SMALL[Runtime.NUMPY](made), {}),
     ]
     for runtime, full, small, options in pairs:
         scores = run_here(small, runtime, x, tmp_path, **options)
@@ -153,7 +147,7 @@ def test_eight_bits_are_a_quarter_and_agree(perceptron: tuple[Any, np.ndarray], 
 
 def test_eight_bit_weights_have_one_scale_a_tensor_and_the_lowest_version(perceptron: tuple[Any, np.ndarray]) -> None:
     model, _ = perceptron
-    parsed = schema.ModelT.InitFromPackedBuf(make_tflite_int8(source(model)), 0)
+    parsed = schema.ModelT.InitFromPackedBuf(SMALL[Runtime.TFLITE](source(model)), 0)
     (graph,) = parsed.subgraphs
     weights = [tensor for tensor in graph.tensors if tensor.type == schema.TensorType.INT8]
     assert len(weights) == 3
@@ -167,7 +161,7 @@ def test_eight_bit_weights_have_one_scale_a_tensor_and_the_lowest_version(percep
 
 def test_old_readers_find_the_operators_too(perceptron: tuple[Any, np.ndarray]) -> None:
     model, _ = perceptron
-    parsed = schema.ModelT.InitFromPackedBuf(make_tflite_fp32(source(model)), 0)
+    parsed = schema.ModelT.InitFromPackedBuf(MAKE[Runtime.TFLITE](source(model)), 0)
     assert all(code.builtinCode == code.deprecatedBuiltinCode for code in parsed.operatorCodes)
     assert {code.version for code in parsed.operatorCodes} == {1}
 
