@@ -15,6 +15,7 @@ from fleet_server.store.models import Variant, Version
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 _BUDGET = "what a smaller variant may lose: points of accuracy, or percent of R²"
+_DROP = "columns of a CSV file that are no features"
 _ALLOW_PICKLE = "load a pickle, which runs whatever code is in it; the server must accept pickles too"
 Number = Annotated[int, InPath(ge=1, le=2**31 - 1)]
 
@@ -150,6 +151,7 @@ def start_build(
     target: Annotated[str, Form(max_length=200)],
     context: Context,
     _asker: Asker,
+    drop: Annotated[list[str], Form(max_length=1000, description=_DROP)] = [],  # noqa: B006 - a form's default
     task: Annotated[str | None, Form(max_length=40)] = None,
     description: Annotated[str, Form(max_length=2000)] = "",
     budget: Annotated[float | None, Form(ge=0, le=100, description=_BUDGET)] = None,
@@ -165,6 +167,7 @@ def start_build(
         source=f"source{names[0].suffix}",
         data=f"data{names[1].suffix}",
         target=target,
+        drop=tuple(drop),
         task=task,
         description=description,
         budget=budget,

@@ -118,6 +118,8 @@ def compile_command(request: BuildRequest, folder: Path) -> list[str]:
     """Return the trainer's command for a build whose files lie in `folder`."""
     command = [sys.executable, "-m", "trainer", "compile", str(folder / request.source)]
     command += ["--data", str(folder / request.data), "--target", request.target, "--name", request.model]
+    for name in request.drop:
+        command += ["--drop", name]
     if request.task is not None:
         command += ["--task", request.task]
     if request.budget is not None:

@@ -19,6 +19,9 @@ PAGE_LIMIT = 200
 TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT_S = 600.0
 
+# Fields of a form; one of several values is sent once for each.
+Fields = dict[str, str | list[str]]
+
 
 class FleetClient:
     """Calls one server's REST API; every method raises `CommandError` with what, why and a command that helps."""
@@ -55,7 +58,7 @@ class FleetClient:
         """Remove what is at a path."""
         return self._call("DELETE", path)
 
-    def upload(self, path: str, files: list[tuple[str, str, Path]], form: Mapping[str, str]) -> Any:
+    def upload(self, path: str, files: list[tuple[str, str, Path]], form: Fields) -> Any:
         """Send files as multipart parts of (field, name on the server, local path) with form fields."""
         with ExitStack() as opened:
             parts = [

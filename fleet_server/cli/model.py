@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from fleet_server.cli.client import connect
+from fleet_server.cli.client import Fields, connect
 from fleet_server.cli.failures import CommandError
 from fleet_server.cli.operation import follow_operation
 from fleet_server.cli.output import (
@@ -140,6 +140,7 @@ def build(
     *,
     data: Path,
     target: str,
+    drop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     model: str | None = None,
     task: str | None = None,
     description: str | None = None,
@@ -159,6 +160,8 @@ def build(
         Rows to prove the variants on: .csv with a header, or .npz.
     target
         The column of the data that the model predicts.
+    drop
+        A column of a CSV file that is no feature; repeatable.
     model
         The model's name; the file's name where it is left out.
     task
@@ -177,11 +180,11 @@ def build(
     form = {"target": target, "task": task, "description": description, "want": want}
     form["budget"] = None if budget is None else format(budget, "g")
     form["allow_pickle"] = "true" if allow_pickle else None
-    given = {key: value for key, value in form.items() if value is not None}
+    given: Fields = {key: value for key, value in form.items() if value is not None} | {"drop": list(drop)}
     return _send_build(source, data, model or source.stem.lower().replace(" ", "-"), given, wait=wait, output=output)
 
 
-def _send_build(source: Path, data: Path, model: str, form: dict[str, str], *, wait: bool, output: Output) -> int:
+def _send_build(source: Path, data: Path, model: str, form: Fields, *, wait: bool, output: Output) -> int:
     for path in (source, data):
         if not path.is_file():
             raise CommandError(f"{path} is not a file", "", "edgeloop model build --help")

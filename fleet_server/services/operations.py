@@ -42,6 +42,7 @@ class BuildRequest:
     budget: float | None = None
     want: str | None = None
     allow_pickle: bool = False
+    drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -59,6 +60,8 @@ class BuildRequest:
             raise InvalidError(f"budget is 0 to 100, points of accuracy or percent of R², not {self.budget}")
         if not self.target or self.target.startswith("-") or len(self.target) > 200:
             raise InvalidError("target names the column to predict; it does not begin with '-'")
+        if any(not name or name.startswith("-") or len(name) > 200 for name in self.drop):
+            raise InvalidError("drop names columns that are no features; none begins with '-'")
 
     def _check_source(self) -> None:
         kind = Path(self.source).suffix

@@ -115,6 +115,7 @@ def test_a_build_that_is_cancelled_while_it_waits_leaves_nothing(fleet: Served) 
         {"target": "--out=/etc"},
         {"task": "guessing"},
         {"target": ""},
+        {"drop": "--out=/etc"},
         {"want": "speed"},
         {"budget": "nan"},
         {"budget": "-1"},
@@ -140,21 +141,37 @@ def test_the_trainer_is_told_all_that_was_asked(tmp_path: Path) -> None:
         budget=0.5,
         want="size",
         allow_pickle=True,
+        drop=("date", "row"),
     )
     told = compile_command(asked, tmp_path)[3:]
     assert told == [
         *("compile", f"{tmp_path}/source.skops", "--data", f"{tmp_path}/data.csv", "--target", "kind"),
-        *("--name", "digits", "--task", "regression", "--budget", "0.5", "--want", "size"),
+        *(
+            "--name",
+            "digits",
+            "--drop",
+            "date",
+            "--drop",
+            "row",
+            "--task",
+            "regression",
+            "--budget",
+            "0.5",
+            "--want",
+            "size",
+        ),
         *("--description=--force", "--allow-pickle", "--out", f"{tmp_path}/out", "--json"),
     ]
     plain = compile_command(BuildRequest("digits", "source.onnx", "data.npz", "kind"), tmp_path)[3:]
-    assert not {"--task", "--budget", "--want", "--allow-pickle"} & set(plain)
+    assert not {"--task", "--budget", "--want", "--drop", "--allow-pickle"} & set(plain)
 
 
 def test_the_wishes_of_a_request_reach_the_trainer(fleet: Served) -> None:
     with working(fleet, Pretend("import sys; raise SystemExit(' '.join(sys.argv[5:]))")):
-        found = wait_for(fleet, ask(fleet, budget="0.25", want="latency", description="a line")["id"], ended)
-    for words in ("--budget 0.25", "--want latency", "--description=a line"):
+        found = wait_for(
+            fleet, ask(fleet, budget="0.25", want="latency", drop="date", description="a line")["id"], ended
+        )
+    for words in ("--budget 0.25", "--want latency", "--drop date", "--description=a line"):
         assert words in found["error"]
 
 

@@ -117,9 +117,10 @@ def test_a_builds_wishes_are_sent_as_they_were_said(shell: Shell, fleet: FakeFle
     for name in ("wine.joblib", "wine.csv"):
         (tmp_path / name).write_text("x")
     line = f"model build {tmp_path}/wine.joblib --data {tmp_path}/wine.csv --target class"
-    assert shell(f"{line} --budget 0.5 --want size --allow-pickle -o json") == 0
+    assert shell(f"{line} --budget 0.5 --want size --drop date --drop row --allow-pickle -o json") == 0
     sent = next(call for call in fleet.calls if call[0] == "POST")
-    assert {name for name, _ in sent[3]} == {"data", "source", "target", "budget", "want", "allow_pickle"}
+    assert {name for name, _ in sent[3]} == {"data", "source", "target", "budget", "want", "drop", "allow_pickle"}
+    assert [name for name, _ in sent[3]].count("drop") == 2
     assert shell(f"{line} --want speed") == Exit.USAGE
 
 
