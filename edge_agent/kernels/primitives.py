@@ -22,9 +22,6 @@ Int8s: TypeAlias = NDArray[np.int8]
 Smalls: TypeAlias = NDArray[np.int16] | NDArray[np.int8]
 Flags: TypeAlias = NDArray[np.bool_]
 
-# What `left` and `right` of a leaf are.
-LEAF = -1
-
 
 class Function(StrEnum):
     """Functions without weights: element by element, or (SOFTMAX, SHARE) along each row."""
