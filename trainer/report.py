@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edge_agent.contract.card import Bound, FrontierPoint, VariantEntry, VersionRecord
 from edge_agent.contract.manifest import Manifest, Runtime, ScoreKind, Task
-from trainer.core.frontier import FASTEST, SMALLEST, is_dominated
+from trainer.core.frontier import EXACT, FASTEST, SMALLEST, is_dominated
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _cells(entry: VariantEntry, manifest: Manifest) -> Sequence[str]:
 
 
 def frontier_table(record: VersionRecord) -> Table:
-    """Return the table of what the search found: a line for each form that no other beats, by runtime."""
+    """Return the table of what the search found: a line for the exact form and for each that no other beats."""
     kind, budget = ("%", "R²") if record.card.task is Task.REGRESSION else ("points", "accuracy"), record.budget
     asked = "" if budget is None else f": within a loss of {budget.loss:g} {kind[0]} of {kind[1]}"
     table = Table(title=f"Forms that were tried{asked}", title_justify="left")
@@ -126,7 +126,7 @@ def frontier_table(record: VersionRecord) -> Table:
         table.add_column(f"{runtime} kB", justify="right")
         table.add_column("µs", justify="right")
     for form, points in _by_form(record.frontier):
-        if all(is_dominated(point, record.frontier) for point in points.values()):
+        if form != EXACT and all(is_dominated(point, record.frontier) for point in points.values()):
             continue
         first = next(iter(points.values()))
         loss, within = f"{first.loss:+.2f} ± {first.loss_error:.2f}", "yes" if first.within else "–"
