@@ -13,7 +13,7 @@ import structlog
 
 from edge_agent.contract.card import VERSION_NAME
 from fleet_server.builds.child import BuildError, check_plain, run_child
-from fleet_server.builds.releases import VARIABLE, Releases
+from fleet_server.builds.releases import Releases
 from fleet_server.builds.sandbox import Limits, Sandbox
 from fleet_server.services.errors import ServiceError
 from fleet_server.services.models import Models
@@ -110,7 +110,7 @@ class Builder:
             tell(note)
         trainer = [*compile_command(request, folder), *self._releases.options()]
         command = self._sandbox.wrap(trainer, folder, self._limits)
-        run_child(command, folder, self._limits, tell, ended_by, {VARIABLE: str(self._releases.folder)})
+        run_child(command, folder, self._limits, tell, ended_by, self._releases.environment())
         check_plain(folder)
 
 

@@ -38,6 +38,10 @@ class Releases:
             for name in self.absent()
         )
 
+    def environment(self) -> dict[str, str]:
+        """Return what a build's environment needs to find the releases; nothing where there are none."""
+        return {VARIABLE: str(self.folder)} if self.here() else {}
+
     def options(self) -> list[str]:
         """Return the trainer's options; without a release that is here it is told that there is none."""
         return [word for name in self.here() or ("none",) for word in ("--prove-on", name)]

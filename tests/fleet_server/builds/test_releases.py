@@ -22,6 +22,7 @@ def fleet(folder: Path, *names: str) -> Releases:
 def test_what_is_here_becomes_an_option(tmp_path: Path) -> None:
     found = fleet(tmp_path, "onnxruntime==1.20.1", "onnxruntime==1.19.0")
     assert found.options() == ["--prove-on", "onnxruntime==1.20.1"]
+    assert found.environment() == {"EDGELOOP_RUNTIMES": str(tmp_path)}
     (note,) = found.notes()
     assert note.endswith("trainer runtimes add tflite-runtime==2.14.0")
     assert str(tmp_path) in note
@@ -30,6 +31,7 @@ def test_what_is_here_becomes_an_option(tmp_path: Path) -> None:
 def test_without_any_the_trainer_is_told_so(tmp_path: Path) -> None:
     found = fleet(tmp_path / "absent")
     assert found.options() == ["--prove-on", "none"]
+    assert found.environment() == {}
     assert [OWN in note for note in found.notes()] == [False, False]
 
 
