@@ -42,16 +42,23 @@ class VariantShown(Answer):
     parity: dict[str, Any] | None
     cost: dict[str, Any] | None
     requires: dict[str, Any] | None
+    # How it was made smaller, in words; empty where nothing is lost by design.
+    form: str
+    # What each release of its runtime made of it; `reason` says why one may not run it.
+    certificate: list[dict[str, Any]]
 
 
 class VersionShown(Answer):
-    """A version with its card and variants."""
+    """A version with its card and variants, and what was tried within which budget to make it smaller."""
 
     model: str
     version: int
     created: Time
     card: dict[str, Any]
     variants: list[VariantShown]
+    budget: dict[str, Any] | None
+    frontier: list[dict[str, Any]]
+    advice: list[str]
 
 
 def show_variant(variant: Variant, packed_size: int | None) -> VariantShown:
@@ -69,6 +76,8 @@ def show_variant(variant: Variant, packed_size: int | None) -> VariantShown:
         parity=manifest.get("parity"),
         cost=manifest.get("cost"),
         requires=manifest.get("requires"),
+        form=manifest.get("form", ""),
+        certificate=manifest.get("certificate", []),
     )
 
 
@@ -85,6 +94,9 @@ def _version(found: Version, variants: list[VariantShown]) -> VersionShown:
             "created": found.created,
             "card": dict(found.record["card"]),
             "variants": variants,
+            "budget": found.record.get("budget"),
+            "frontier": found.record.get("frontier", []),
+            "advice": found.record.get("advice", []),
         }
     )
 

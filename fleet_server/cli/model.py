@@ -48,8 +48,15 @@ _VARIANTS = (
     Column("MAX DIFF", field("parity", "max_abs_diff"), "number"),
     Column("P50 µs", field("cost", "latency_p50_us"), "number"),
     Column("P99 µs", field("cost", "latency_p99_us"), "number"),
+    Column("PROVEN ON", lambda row: _proven(row)),
+    Column("FORM", field("form")),
     Column("WHY NOT", field("reason")),
 )
+
+
+def _proven(row: Row) -> list[str]:
+    """Return the releases of the runtime that were tried, those on which the variant failed marked."""
+    return [f"{item['version']}{' ✗' if item.get('reason') else ''}" for item in row.get("certificate", ())]
 
 
 def _built(row: Row) -> bool:

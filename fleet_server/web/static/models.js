@@ -20,17 +20,19 @@ function showVersion(version, running, open) {
   const users = (version.variants || []).reduce((sum, one) => sum + (running[`${version.model}@${version.version} ${one.variant}`] || 0), 0);
   const largest = Math.max(1, ...(version.variants || []).map((one) => one.size || 0));
   const columns = [
-    ["Variant", (one) => h("strong", {}, one.variant)],
+    ["Variant", (one) => [h("strong", {}, one.variant), one.form && h("div", { class: "faint" }, one.form)]],
     ["Size", (one) => one.size && [h("span", { class: "num" }, bytes(one.size)), bar([{ share: one.size / largest, kind: "accent" }], `${bytes(one.size)}`)]],
     ["Packed", (one) => bytes(one.packed_size), "num"],
     ["Agreement", (one) => percent(one.parity?.label_agreement, 2), "num"],
     ["Max difference", (one) => number(one.parity?.max_abs_diff, 2), "num"],
     ["Median latency", (one) => latency(one.cost ? one.cost.latency_p50_us / 1000 : NaN), "num"],
+    ["Proven on", (one) => (one.certificate || []).map((proof) => h("div", { class: "faint", title: proof.reason }, `${proof.package} ${proof.version}${proof.reason ? " ✗" : ""}`))],
     ["On devices", (one) => (one.digest ? number(running[`${version.model}@${version.version} ${one.variant}`] || 0) : [badge("not_built"), h("div", { class: "faint" }, one.reason)]), "num"],
   ];
   return h("details", { open, "data-key": `v-${version.model}-${version.version}` },
     h("summary", { "data-key": `vs-${version.model}-${version.version}` }, h("strong", {}, `version ${version.version}`), h("span", { class: "faint" }, metrics),
       h("span", { class: "push" }, users ? `${users} ${users === 1 ? "device" : "devices"}` : "no device"), h("span", { class: "faint" }, ago(version.created))),
     h("p", { class: "faint" }, card.estimator, card.estimator_latency_p50_us ? ` · ${latency(card.estimator_latency_p50_us / 1000)} a row in scikit-learn` : ""),
+    (version.advice || []).map((sentence) => h("p", {}, `A much smaller model would do: ${sentence}`)),
     table(`Variants of ${version.model} ${version.version}`, columns, version.variants || []));
 }

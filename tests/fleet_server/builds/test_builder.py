@@ -1,12 +1,16 @@
 """Builds: an operation that succeeds, fails with the trainer's words, is cancelled, or waits over a restart."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet_server.builds.builder import compile_command
+from fleet_server.builds.releases import Releases
 from fleet_server.services.operations import BuildRequest
 from tests.fakes.builds import Pretend, ask, ended, leftovers, real_box, upload, wait_for, wait_until, working
 from tests.fakes.server_app import Served, served
@@ -188,6 +192,26 @@ def fitted_on_wine() -> tuple[bytes, bytes]:
     estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x[::2], y[::2])
     rows = "\n".join(",".join(map(str, [*row, label])) for row, label in zip(x[1::2], y[1::2], strict=True))
     return dumps(estimator), (",".join([*names, "target"]) + "\n" + rows + "\n").encode()
+
+
+def test_a_build_is_proven_on_the_release_that_a_device_reports(
+    fleet: Served, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pytestconfig.cache is not None
+    folder = Path(str(pytestconfig.cache.mkdir("runtimes")))
+    monkeypatch.setenv("EDGELOOP_RUNTIMES", str(folder))
+    subprocess.run([sys.executable, "-m", "trainer", "runtimes", "add", "onnxruntime==1.20.1"], check=True)
+    releases = Releases(folder, lambda: [("onnx", "1.20.1"), ("onnx", "1.19.0")])
+    source, rows = fitted_on_wine()
+    box = replace(real_box(fleet.folder / "data"), shown=(folder,))
+    with working(fleet, box, releases, timeout_s=240):
+        found: Any = wait_for(fleet, upload(fleet, "wine.skops", source, rows)["id"], ended, 240)
+    assert found["state"] == "succeeded", found
+    assert any("trainer runtimes add onnxruntime==1.19.0" in line for line in found["progress"])
+    variants = fleet.call("GET", "/models/digits/versions/1/variants")["items"]
+    (proven,) = (item["certificate"] for item in variants if item["variant"] == "onnx-fp32")
+    assert [item["version"] for item in proven][1:] == ["1.20.1"]
+    assert all("reason" not in item and item["hard_rows"] > 0 for item in proven)
 
 
 def test_real_trainer_builds_a_logistic_regression(fleet: Served) -> None:
