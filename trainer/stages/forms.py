@@ -24,6 +24,7 @@ from trainer.core.quantization import (
 from trainer.errors import UnbuildableError
 from trainer.stages.lower.estimators import without_missing
 
+EIGHT_BITS = "weights in 8 bits"
 PRUNED = (75, 50, 35, 25, 12, 6, 3)
 CUT = (75, 50, 25, 12)
 
@@ -53,7 +54,7 @@ def eight_bits(graph: Graph) -> Graph:
 def smaller_forms(estimator: Any, graph: Graph, *, missing: bool = True) -> Iterator[Form]:
     """Yield every smaller form of a fitted estimator whose lowered graph is given; `missing` as for `lower`."""
     if count_weights(graph) >= LEAST_WEIGHTS:
-        yield Form("int8", "weights in 8 bits", Precision.INT8, quantize_graph(graph), rounded=True)
+        yield Form("int8", EIGHT_BITS, Precision.INT8, quantize_graph(graph), rounded=True)
     leaves = count_leaf_values(graph)
     if leaves >= LEAST_WEIGHTS:
         yield Form("int16", "leaves in 16 bits", Precision.INT16, quantize_leaves(graph, np.int16), rounded=True)

@@ -20,7 +20,7 @@ from trainer.core.golden import score_unit
 from trainer.core.parity import Difference, compare, judge_agreement, judge_exact, judge_loss
 from trainer.errors import CannotLower, ChildError, UnbuildableError
 from trainer.stages.children import Run, run_model
-from trainer.stages.forms import Form, eight_bits
+from trainer.stages.forms import EIGHT_BITS, Form, eight_bits
 from trainer.stages.hardening import Hard
 from trainer.stages.quantize_onnx import RUNTIME_OPTIONS, quantize_weights
 from trainer.stages.rehearsal import Rehearsal
@@ -29,7 +29,6 @@ from trainer.stages.source import Source
 # A kernel for one row may round otherwise than the one for many; a model that mixes rows is far beyond.
 BATCH_TOLERANCE = 0.05
 SUFFIXES = {Runtime.ONNX: ".onnx", Runtime.TFLITE: ".tflite", Runtime.NUMPY: ".graph"}
-EIGHT_BITS = "weights in 8 bits"
 
 
 @dataclass(frozen=True, slots=True)
