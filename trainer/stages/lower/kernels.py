@@ -89,23 +89,26 @@ def add_kernel_sums(b: Builder, source: int, points: Floats, kernel: Kernel, wei
         terms = count_monomials(points.shape[1], degree, lower=kernel.coef0 != 0)
         if degree >= 1 and terms <= min(points.size, MOST):
             return add_expanded(b, source, points, kernel.gamma, kernel.coef0, degree, weights, bias)
-    order = _balanced(weights)
+    if weights.shape[1] > 1:
+        # Sums for several classes stay in the order of the classes, whose blocks of zeros a file leaves out.
+        return b.dense(add_kernel(b, source, points, kernel), weights, bias)
+    order = _balanced(weights[:, 0])
     return b.dense(add_kernel(b, source, points[order], kernel), weights[order], bias)
 
 
 def _balanced(weights: Floats) -> Indices:
-    """Return an order in which the first column of weights adds up without going far from 0.
+    """Return an order in which weights add up without going far from 0.
 
     libsvm keeps the classes apart: all that is negative comes first, and a float32 sum that is far from 0 halfway has
     lost the digits that the result needs. A processor adds every 4th, 8th or 16th by itself; so that those sums stay
     near 0 too, pairs of neighbours are turned by the Thue-Morse sequence, which is itself at every such stride.
     """
-    first, total, order = weights[:, 0], 0.0, []
-    above, below = (list(np.flatnonzero(side)[::-1]) for side in (first >= 0, first < 0))
+    total, order = 0.0, []
+    above, below = (list(np.flatnonzero(side)[::-1]) for side in (weights >= 0, weights < 0))
     while above or below:
         side = below if below and (total >= 0 or not above) else above
         order.append(side.pop())
-        total += first[order[-1]]
+        total += weights[order[-1]]
     for pair in range(len(order) // 2):
         if pair.bit_count() % 2:
             order[2 * pair : 2 * pair + 2] = order[2 * pair + 1], order[2 * pair]
