@@ -221,7 +221,8 @@ def test_every_estimator_that_says_labels_is_among_the_cases() -> None:
         for name, _ in entries
         if name not in REFUSALS
     }
-    known = {kind for _, kind in all_estimators()} | cases
+    # Experiments are there only where another test has enabled them.
+    known = {kind for _, kind in all_estimators() if not kind.__name__.startswith("Halving")} | cases
     wanted = {kind for kind in lowered & known if hasattr(kind, "predict") and not issubclass(kind, RegressorMixin)}
     assert {kind.__name__ for kind in wanted - cases} == set()
 
