@@ -90,8 +90,8 @@ def add_kernel_sums(b: Builder, source: int, points: Floats, kernel: Kernel, wei
         if degree >= 1 and terms <= min(points.size, MOST):
             return add_expanded(b, source, points, kernel.gamma, kernel.coef0, degree, weights, bias)
     if weights.shape[1] > 1 or len(points) != len(weights):
-        # Sums for several classes stay in the order of the classes, whose blocks of zeros a file leaves out. Where there
-        # is no point for each weight, the kernel is one that is refused.
+        # Sums for several classes stay in the order of the classes, whose blocks of zeros a file leaves out; and where
+        # there is no point for each weight, the kernel is one that is refused.
         return b.dense(add_kernel(b, source, points, kernel), weights, bias)
     order = _balanced(weights[:, 0])
     return b.dense(add_kernel(b, source, points[order], kernel), weights[order], bias)
