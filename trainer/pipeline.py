@@ -183,7 +183,11 @@ def _build(
     graph = _graph(source)
     proving = Proving(rehearsal, harden(rehearsal, graph), budget)
     tell("search", f"smaller forms within {describe_budget(source.output.kind, budget)}", 0.2)
-    found = search(proving, graph) if graph is not None else Found((), ())
+
+    def told(words: str, share: float) -> None:
+        tell("search", words, 0.2 + 0.2 * share)
+
+    found = search(proving, graph, told) if graph is not None else Found((), ())
     with pack.new_folder(order.out, force=order.force) as folder:
         plans = (*PLANS, *found.plans)
         entries, manifests, unproven = _write_variants(folder, plans, proving, order.releases, tell)

@@ -43,7 +43,7 @@ def build(name: str, folder: Path) -> tuple[Path, VersionRecord, dict[str, Manif
         "fit",
         "advice",
         "evaluate",
-        "search",
+        *["search"] * (4 if answer["version"].get("frontier") else 1),
         *["variant"] * len(answer["version"]["variants"]),
         "pack",
     ]

@@ -6,7 +6,7 @@ enough to search with. Latencies of one runtime are measured in one process, in 
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edge_agent.contract.card import Budget, FrontierPoint
 from edge_agent.contract.manifest import Precision, Runtime
 from edge_agent.kernels.graph import Graph
 from edge_agent.kernels.interpreter import Interpreter
+from edge_agent.kernels.primitives import Trees
 from trainer.core.arrays import Indices, Singles
 from trainer.core.frontier import EXACT, loss_error, mark, wanted
 from trainer.core.parity import compare, judge_agreement, judge_loss, measure_loss
@@ -26,6 +27,7 @@ from trainer.stages.rehearsal import Rehearsal
 from trainer.stages.variants import PLANS, SUFFIXES, Plan, Proving, emit, options_of, plan_form
 
 SEARCH_ROWS = 20_000
+MANY_NODES = 200_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +49,11 @@ class _Scored:
     within: bool
 
 
-def search(proving: Proving, graph: Graph) -> Found:
-    """Search the forms of the rehearsal's estimator, whose lowered graph is given."""
+def search(proving: Proving, graph: Graph, tell: Callable[[str, float], None] = lambda _, __: None) -> Found:
+    """Search the forms of the rehearsal's estimator, whose lowered graph is given.
+
+    `tell` is told what is being done, and the share of the search that is done.
+    """
     rehearsal = proving.rehearsal.take(_evenly(len(proving.rehearsal.x)))
     source = rehearsal.source
     exact = Form(EXACT, "as it was fitted", Precision.FP32, graph, rounded=False)
@@ -59,13 +64,22 @@ def search(proving: Proving, graph: Graph) -> Found:
     points: list[FrontierPoint] = []
     plans: list[Plan] = []
     known = {plan.variant for plan in PLANS}
-    for runtime in Runtime:
+    if count_nodes(graph) > MANY_NODES:
+        # What is over the budget is there to be looked at, and minutes of a large forest are too much for that.
+        scored = [item for item in scored if item.within]
+    for index, runtime in enumerate(Runtime):
+        tell(f"{len(scored)} forms on {runtime}", (index + 1) / (len(Runtime) + 1))
         marked = mark(_measure(runtime, scored, rehearsal.x))
         points.extend(marked)
         chosen = {point.form for point in wanted(marked, proving.budget)}
         offered = (plan_form(item.form, runtime) for item in scored if item.form.key in chosen)
         plans.extend(plan for plan in offered if plan.variant not in known)
     return Found(tuple(points), tuple(plans))
+
+
+def count_nodes(graph: Graph) -> int:
+    """Return how many nodes all trees of a graph have."""
+    return sum(len(node.left) for node in graph.nodes if isinstance(node, Trees))
 
 
 def _score(form: Form, rehearsal: Rehearsal, budget: Budget) -> _Scored:

@@ -9,7 +9,6 @@ from sklearn.linear_model import Ridge
 
 from edge_agent.contract.card import Budget, Want
 from edge_agent.contract.manifest import Precision, Runtime
-from edge_agent.kernels.graph import Graph
 from edge_agent.kernels.interpreter import Interpreter
 from edge_agent.kernels.primitives import Trees
 from tests.fakes.trainer_models import fitted_mlp, proving, rows
@@ -17,7 +16,7 @@ from trainer.core.arrays import as_singles
 from trainer.core.frontier import FASTEST, SMALLEST
 from trainer.stages.forms import smaller_forms
 from trainer.stages.lower.estimators import lower
-from trainer.stages.search import Found, search
+from trainer.stages.search import Found, count_nodes, search
 from trainer.stages.variants import Proven, build_variant, lower_source
 
 pytestmark = pytest.mark.system
@@ -37,10 +36,6 @@ def searched(model: object, x: np.ndarray, y: np.ndarray, budget: Budget) -> Fou
     return search(against, lower_source(against.rehearsal.source))
 
 
-def nodes(graph: Graph) -> int:
-    return sum(len(node.left) for node in graph.nodes if isinstance(node, Trees))
-
-
 def test_a_forest_that_learnt_noise_is_pruned_to_a_small_part() -> None:
     found = searched(RandomForestClassifier(30, random_state=0), *noisy(), Budget(0.5))
     exact = next(point for point in found.frontier if point.form == "fp32" and point.runtime is Runtime.ONNX)
@@ -57,6 +52,19 @@ def test_without_a_budget_nothing_that_loses_is_built() -> None:
     lost = [point for point in found.frontier if point.loss > 0]
     assert lost
     assert not any(point.within or point.marks for point in lost)
+
+
+def test_of_a_large_forest_only_what_is_within_the_budget_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer.stages import search as module
+
+    model = RandomForestClassifier(30, random_state=0)
+    small = searched(model, *noisy(), Budget(0.0))
+    monkeypatch.setattr(module, "MANY_NODES", 100)
+    large = searched(model, *noisy(), Budget(0.0))
+    assert all(point.within for point in large.frontier)
+    assert not all(point.within for point in small.frontier)
+    marked = {(point.runtime, point.form) for point in large.frontier if SMALLEST in point.marks}
+    assert marked == {(point.runtime, point.form) for point in small.frontier if SMALLEST in point.marks}
 
 
 def test_what_is_wanted_is_what_is_built() -> None:
@@ -98,7 +106,7 @@ def test_every_form_of_a_forest_is_smaller_in_the_way_that_it_says() -> None:
     for key, form in forms.items():
         if key.startswith("pruned"):
             percent = int(key.removeprefix("pruned").removesuffix("-int16"))
-            assert nodes(form.graph) <= nodes(graph) * percent / 100
+            assert count_nodes(form.graph) <= count_nodes(graph) * percent / 100
         if key.startswith("cut"):
             percent = int(key.removeprefix("cut").removesuffix("-int16"))
             (trees,) = (node for node in form.graph.nodes if isinstance(node, Trees))
