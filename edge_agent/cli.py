@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
     from edge_agent.adapters import enrolment, identity, system, trust
-    from edge_agent.contract.messages import EnrolRequest
+    from edge_agent.contract.enrolment import EnrolRequest
 
     state_dir = config.state_path
     if (state_dir / identity.FILE_NAME).exists() and not options.force:

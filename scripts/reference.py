@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from edge_agent.contract import (  # noqa: E402 - the root comes first
     artifacts,
+    enrolment,
     manifest,
     messages,
     runtimes,
@@ -32,6 +33,7 @@ from edge_agent.core import update_machine  # noqa: E402 - as above
 MESSAGES: tuple[type, ...] = (
     messages.Status,
     messages.Reported,
+    messages.TrustHeld,
     messages.Capabilities,
     messages.Running,
     messages.Progress,
@@ -49,8 +51,8 @@ MESSAGES: tuple[type, ...] = (
     windows.Feedback,
     messages.Get,
     messages.ServerStatus,
-    messages.EnrolRequest,
-    messages.Enrolment,
+    enrolment.EnrolRequest,
+    enrolment.Enrolment,
     artifacts.Parcel,
     artifacts.PackedFile,
     manifest.Manifest,

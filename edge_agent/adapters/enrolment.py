@@ -16,7 +16,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from edge_agent.contract import codec
-from edge_agent.contract.messages import Enrolment, EnrolRequest
+from edge_agent.contract.enrolment import Enrolment, EnrolRequest
 from edge_agent.contract.topics import check_digest
 
 _TIMEOUT_S = 20.0

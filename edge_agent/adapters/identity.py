@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_agent.adapters import durable
 from edge_agent.contract import codec
-from edge_agent.contract.messages import Enrolment
+from edge_agent.contract.enrolment import Enrolment
 from edge_agent.contract.topics import check_device_id, check_digest
 
 FILE_NAME = "identity.json"

@@ -104,6 +104,25 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustHeld:
+    """Versions of the trust metadata that a device holds (0: none yet), and why it refused the newest it was shown.
+
+    `refused` is absent where the newest was taken. A server that was restored from a backup jumps over these versions.
+    """
+
+    image_root: int = 0
+    image_timestamp: int = 0
+    image_snapshot: int = 0
+    image_targets: int = 0
+    director_root: int = 0
+    director_timestamp: int = 0
+    director_snapshot: int = 0
+    director_targets: int = 0
+    refused: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """What a device says it runs; signed by the device, retained, sent on change only."""
 
@@ -116,6 +135,7 @@ class Reported:
     capabilities: Capabilities
     progress: Progress | None = None
     outcome: Outcome | None = None
+    trust: TrustHeld = TrustHeld()
 
     def __post_init__(self) -> None:
         check_device_id(self.device)
@@ -260,33 +280,3 @@ class ServerStatus:
 
     state: Presence
     ts: int
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolRequest:
-    """Body of `POST /api/v1/enrol`: a one-time token, the wanted id, the device's raw Ed25519 public key in hex."""
-
-    token: str
-    device: str
-    public_key: str
-    capabilities: Capabilities
-
-    def __post_init__(self) -> None:
-        check_device_id(self.device)
-        check_digest(self.public_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """Answer to an enrolment: the pinned server key, and the device's own random broker credentials.
-
-    `broker_ca` is the certificate (PEM) that the broker's TLS must chain to; absent on loopback, where there is no TLS.
-    """
-
-    device: str
-    server_key: str
-    topic_root: str
-    broker_host: str
-    broker_port: int
-    broker_password: str
-    broker_ca: str | None = None

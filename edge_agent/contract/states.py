@@ -39,6 +39,12 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     WRONG_DEVICE = "wrong_device"
     STALE = "stale"
+    EXPIRED = "expired"
+    ROLLED_BACK = "rolled_back"
+    INCONSISTENT = "inconsistent"
+    NOT_RELEASED = "not_released"
+    WRONG_HARDWARE = "wrong_hardware"
+    OVERSIZE = "oversize"
     RUNTIME_MISSING = "runtime_missing"
     LOW_MEMORY = "low_memory"
     LOW_DISK = "low_disk"
@@ -65,6 +71,12 @@ REFUSALS = frozenset(
         Reason.MALFORMED,
         Reason.WRONG_DEVICE,
         Reason.STALE,
+        Reason.EXPIRED,
+        Reason.ROLLED_BACK,
+        Reason.INCONSISTENT,
+        Reason.NOT_RELEASED,
+        Reason.WRONG_HARDWARE,
+        Reason.OVERSIZE,
         Reason.RUNTIME_MISSING,
         Reason.LOW_MEMORY,
         Reason.LOW_DISK,

@@ -111,6 +111,10 @@ class Topics:
         """Topic of one retained chunk, readable by the devices of a cohort."""
         return f"{self.root}/c/{check_name(cohort)}/{check_digest(digest)}"
 
+    def trust(self, repository: str) -> str:
+        """Topic of a repository's metadata pack, which all devices read (retained)."""
+        return f"{self.root}/trust/{check_name(repository)}"
+
     def server_status(self) -> str:
         """Topic of the control plane's birth and death (retained)."""
         return f"{self.root}/server/status"

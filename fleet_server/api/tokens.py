@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from edge_agent.contract import codec
-from edge_agent.contract.messages import EnrolRequest
+from edge_agent.contract.enrolment import EnrolRequest
 from fleet_server.api.answers import Answer, Body, ListOf, Time
 from fleet_server.api.context import Asker, Context, Paging
 from fleet_server.services.enrolment import TokenRequest

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection
 
 from edge_agent.contract import codec
-from edge_agent.contract.messages import Enrolment, EnrolRequest
+from edge_agent.contract.enrolment import Enrolment, EnrolRequest
 from edge_agent.contract.topics import check_name
 from fleet_server.core.cohorts import choose_cohort
 from fleet_server.core.selectors import SelectorError, check_label

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from edge_agent.contract import artifacts, baseline, card, envelope, manifest, messages, profile, windows
+from edge_agent.contract import artifacts, baseline, card, enrolment, envelope, manifest, messages, profile, windows
 from edge_agent.core import control
 
 INTEGERS = st.integers(-(2**63) + 1, 2**63 - 1)
@@ -186,8 +186,8 @@ WIRE_TYPES: tuple[type, ...] = (
     messages.Health,
     messages.Get,
     messages.ServerStatus,
-    messages.EnrolRequest,
-    messages.Enrolment,
+    enrolment.EnrolRequest,
+    enrolment.Enrolment,
     windows.Window,
     envelope.Envelope,
     artifacts.Parcel,

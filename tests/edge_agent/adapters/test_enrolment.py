@@ -13,7 +13,8 @@ import pytest
 
 from edge_agent.adapters.enrolment import EnrolmentError, enrol, is_loopback, split_token
 from edge_agent.contract import codec
-from edge_agent.contract.messages import Capabilities, Enrolment, EnrolRequest
+from edge_agent.contract.enrolment import Enrolment, EnrolRequest
+from edge_agent.contract.messages import Capabilities
 from tests.fakes.agent_authority import authority
 
 SERVER_KEY = "c" * 64

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_agent.contract import codec
-from edge_agent.contract.messages import EnrolRequest
+from edge_agent.contract.enrolment import EnrolRequest
 from fleet_server.services.errors import BrokerError, DeniedError, InvalidError
 from fleet_server.store.errors import ConflictError
 from tests.fakes.server_app import Board, Served, served

@@ -11,7 +11,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, text
 
 from edge_agent.contract.artifacts import sha256
-from fleet_server.store import artifacts, desired, groups
+from fleet_server.store import (
+    artifacts,
+    audit,  # noqa: F401 - its table
+    desired,
+    groups,
+)
 from fleet_server.store.artifacts import ArtifactFolder, write_durably
 from fleet_server.store.database import Database
 from fleet_server.store.desired import Work
