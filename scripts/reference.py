@@ -26,6 +26,7 @@ from edge_agent.contract import (  # noqa: E402 - the root comes first
     messages,
     runtimes,
     states,
+    trust,
     windows,
 )
 from edge_agent.core import update_machine  # noqa: E402 - as above
@@ -43,6 +44,9 @@ MESSAGES: tuple[type, ...] = (
     messages.DesiredBundle,
     messages.Soak,
     messages.AgentSettings,
+    trust.DirectorNote,
+    trust.OrderNote,
+    trust.ReleaseNote,
     messages.Event,
     messages.Health,
     windows.Window,
