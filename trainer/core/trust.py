@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targets
 
-from edge_agent.contract import codec
 from edge_agent.contract.exchange import Awaiting
-from edge_agent.contract.trust import DIRECTOR, IMAGE, ReleaseNote, auto_paths, auto_role
+from edge_agent.contract.trust import DIRECTOR, IMAGE, ReleaseNote, auto_paths, auto_role, note_plain
 from trainer.errors import RejectedError, UsageError
 
 ROOT_THRESHOLD = 2
@@ -72,7 +71,7 @@ def add_bundle(targets: Targets, bundle: Awaiting, manifest: bytes, hardware: Se
     """
     note = ReleaseNote(bundle.model, bundle.version, bundle.variant, bundle.runtime, tuple(hardware))
     made = TargetFile.from_data(bundle.target, manifest, ["sha256"])
-    made.unrecognized_fields["custom"] = codec.to_plain(note)
+    made.unrecognized_fields["custom"] = note_plain(note)
     known = targets.targets.get(bundle.target)
     if known is not None and known.hashes != made.hashes:
         raise RejectedError(f"{bundle.target} is signed already, with another digest", "register it as a newer version")

@@ -100,10 +100,11 @@ class ExchangeFolder:
 
     def next_version(self, repository: str, role: str) -> int:
         """Return the number that changed metadata gets: one above what the server and devices hold."""
-        kind: type[Root | Targets] = Root if role == "root" else Targets
-        held = self._read_newest(self._root / repository, role, kind)
-        last = 0 if held is None else held.signed.version
-        return 1 + (last if role == "root" else max(last, self.read().floor))
+        if role == "root":
+            root = self.held_root(repository)
+            return 1 if root is None else root.signed.version + 1
+        held = self._read_newest(self._root / repository, role, Targets)
+        return 1 + max(0 if held is None else held.signed.version, self.read().floor)
 
     def write(self, repository: str, role: str, metadata: Metadata[Root] | Metadata[Targets]) -> Path:
         """Put signed metadata where `edgeloop release push` finds it; return its path."""
