@@ -33,6 +33,7 @@ from fleet_server.services.keys import (
     load_listener_files,
     load_signing_key,
 )
+from fleet_server.services.tryout import TrainerError
 from fleet_server.services.wire import Contact
 
 _log = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ def serve(config: ServerConfig, ready: Callable[[ReadyInfo], None], stop: thread
         _hold(config.data_dir, opened)
         try:
             info = _start(config, opened)
-        except (BrokerSetupError, OSError, ValueError) as error:
+        except (BrokerSetupError, TrainerError, OSError, ValueError) as error:
             raise SetupError(f"the server cannot start: {error}") from error
         _log.info("server_ready", url=info.url, broker=info.broker)
         ready(info)
@@ -73,7 +74,7 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     topics = Topics(config.topic_root)
     broker = _start_broker(config, topics, authority, tls, opened)
     session = Session(broker.address(), _CLIENT_ID, topics.server_status())
-    wire = MqttWire(session, topics, signing)
+    wire = MqttWire(session, topics)
     listener = socket.create_server((config.host, config.port), family=_family(config.host), backlog=512)
     opened.callback(listener.close)
     port = listener.getsockname()[1]
@@ -129,7 +130,7 @@ def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_
         server_key=outside.signing.public,
         ca_path=ca_path,
         data_dir=config.data_dir,
-        notes=(*outside.notes, composition.sandbox.notice),
+        notes=tuple(text for text in (*outside.notes, composition.sandbox.notice, composition.release_notice) if text),
     )
 
 

@@ -17,11 +17,13 @@ from fleet_server.builds.sandbox import Limits, choose_sandbox
 from fleet_server.config import ServerConfig
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner
+from fleet_server.services.audit import record_audit
 from fleet_server.services.auth import Auth
 from fleet_server.services.clock import Clock, now_ms
 from fleet_server.services.controller import Controller
 from fleet_server.services.decisions import Decisions
 from fleet_server.services.devices import DeviceIntake, Devices
+from fleet_server.services.director import Director
 from fleet_server.services.drift import Drift
 from fleet_server.services.enrolment import Enroller
 from fleet_server.services.events import Events
@@ -29,12 +31,16 @@ from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
 from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
+from fleet_server.services.online_keys import load_online_keys
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.releases import ImageRepository
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
+from fleet_server.services.tryout import RunTrainer, TryOut, run_trainer
 from fleet_server.services.wire import Accounts, Contact, Wire
+from fleet_server.services.yanks import Yanks
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database
 from fleet_server.store.errors import UnavailableError
@@ -62,9 +68,16 @@ class Outside:
 class Composition:
     """The server without its sockets; `start` migrates the database and begins the loops, `close` ends them."""
 
-    def __init__(self, config: ServerConfig, outside: Outside, clock: Clock = now_ms) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        outside: Outside,
+        clock: Clock = now_ms,
+        trainer: RunTrainer = run_trainer,
+    ) -> None:
         self._config = config
         self._outside = outside
+        self._clock = clock
         self.stopping = threading.Event()
         self._wake = threading.Event()
         self._database = Database.at(config.data_dir / "server.db")
@@ -73,10 +86,23 @@ class Composition:
         assigner = Assigner(artifacts, load_profiles(), load_denials(), config.settings)
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
         self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
-        self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
+        keys = load_online_keys(config.data_dir / "keys", config.key_passphrase)
+        self._made_keys = keys.made
+        self.image = ImageRepository(self._database, artifacts, keys, Yanks(assigner, announcer), announcer, clock)
+        self._tryout = TryOut(
+            self._database,
+            artifacts,
+            self.image,
+            config.data_dir / "keys",
+            trainer,
+            clock,
+            allowed=config.makes_keys,
+        )
+        repositories = self.image, Director(keys.director, clock)
+        self.outbox = Outbox(self._database, artifacts, outside.wire, repositories, clock)
         self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
-        models = Models(self._database, artifacts, announcer, clock)
+        models = Models(self._database, artifacts, announcer, clock, self._tryout.sign)
         releases = Releases(config.data_dir / "runtimes", devices.reported_runtimes)
         self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required, shown=(releases.folder,))
         rules = BuildRules(self.sandbox.refusal, config.accept_pickles, self.sandbox.bwrap is not None)
@@ -111,6 +137,7 @@ class Composition:
             self._database,
             artifacts,
             self.controller,
+            self.image,
             self._outside.wire,
             announcer,
             clock,
@@ -121,12 +148,18 @@ class Composition:
     def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
         out = self._outside
         pin = out.signing.server_pin if self._config.loopback else out.authority.pin
-        return Enroller(self._database, out.accounts, out.contact, out.signing.public, pin, announcer, clock)
+        return Enroller(
+            self._database, out.accounts, out.contact, out.signing.public, pin, self.image.roots, announcer, clock
+        )
 
     def _fleet(self, devices: Devices, clock: Clock) -> Fleet:
         out = self._outside
         notes = out.notes if self.sandbox.bwrap is not None else (*out.notes, self.sandbox.notice)
-        facts = ServerFacts(self.version, out.broker_address, out.broker_kind, notes)
+
+        def facts() -> ServerFacts:
+            told = tuple(text for text in (*notes, self._tryout.notice) if text)
+            return ServerFacts(self.version, out.broker_address, out.broker_kind, told)
+
         return Fleet(self._database, devices, out.wire.traffic, lambda: out.wire.connected, facts, clock)
 
     def start(self) -> None:
@@ -134,6 +167,7 @@ class Composition:
 
         Raises:
             UnavailableError: the database cannot be written.
+            TrainerError: the release keys to try out with cannot be made.
         """
         self.prepare()
         if self.sandbox.bwrap is None:
@@ -142,12 +176,17 @@ class Composition:
         self._loop.start()
 
     def prepare(self) -> None:
-        """Migrate the database, without a loop.
+        """Migrate the database, and make what is tried out with, without a loop.
 
         Raises:
             UnavailableError: the database cannot be written.
+            TrainerError: the release keys to try out with cannot be made.
         """
         self._database.upgrade()
+        with self._database.write() as connection:
+            for name in self._made_keys:
+                record_audit(connection, self._clock(), "server", "online_key_made", name)
+        self._tryout.begin()
 
     def close(self) -> None:
         """End the loops and close the database."""
@@ -157,6 +196,11 @@ class Composition:
             self._loop.join(15)
         self._builder.stop()
         self._database.close()
+
+    @property
+    def release_notice(self) -> str:
+        """What an operator should know about the release keys; empty where they lie elsewhere."""
+        return self._tryout.notice
 
     def operator_key(self, held: str | None) -> tuple[str, bool]:
         """Return a valid API key, the held one where it is valid, and whether it was made now."""
@@ -175,6 +219,8 @@ class Composition:
             generation = wire.generation
             count = self.outbox.forget_broker()
             _log.info("desired_documents_queued", count=count)
+        self._tryout.turn()
+        self.image.refresh()
         self.controller.tick()
         self.outbox.deliver()
         return generation
@@ -188,6 +234,7 @@ class Composition:
                 if ticks % _FORGET_EVERY_TICKS == 0:
                     self.intake.forget_old(self._config.window_days)
                     self.outbox.tidy()
+                    self.outbox.renew()
                 if paused:
                     _log.info("controller_resumed")
                 paused = False

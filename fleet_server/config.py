@@ -44,6 +44,9 @@ class ServerConfig:
     Uploads are built in bubblewrap. Where it does not work, `build_sandbox` says what then: `required` builds nothing,
     `limits` builds with limits alone, which is for models that one trusts, and `auto` is `limits` on loopback and
     `required` beyond it. With `accept_pickles` a request may ask for a pickle to be loaded, in bubblewrap alone.
+
+    On loopback the server makes its own release keys and signs by them; with `tryout_keys` it does so beyond loopback
+    too. `key_passphrase` encrypts the server's online keys where they lie.
     """
 
     data_dir: Path = field(default_factory=default_data_dir)
@@ -62,6 +65,8 @@ class ServerConfig:
     build_disk_mb: int = 4096
     build_sandbox: BuildSandbox = "auto"
     accept_pickles: bool = False
+    tryout_keys: bool = False
+    key_passphrase: str | None = field(default=None, repr=False)
     health_kept: int = 500
     window_days: int = 30
 
@@ -85,6 +90,11 @@ class ServerConfig:
     def sandbox_required(self) -> bool:
         """Whether uploads are built in a box or not at all."""
         return self.build_sandbox == "required" or (self.build_sandbox == "auto" and not self.loopback)
+
+    @property
+    def makes_keys(self) -> bool:
+        """Whether the server may make release keys of its own, to try out."""
+        return self.loopback or self.tryout_keys
 
     @property
     def public_host(self) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from edge_agent.contract.messages import Desired, Event, Get, Health, Reported, Status
+from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.topics import Topics
 from edge_agent.contract.windows import Window
-from fleet_server.broker.desired import DesiredPublisher, Signer
+from fleet_server.broker.desired import PackPublisher
 from fleet_server.broker.distribution import Distribution
 from fleet_server.broker.evidence import Rejected
 from fleet_server.broker.ingest import Ingest
@@ -28,10 +28,10 @@ _RETRY_S = 1.0
 class MqttWire:
     """The wire of the services over one MQTT session."""
 
-    def __init__(self, session: Session, topics: Topics, signer: Signer) -> None:
+    def __init__(self, session: Session, topics: Topics) -> None:
         self._session = session
         self._topics = topics
-        self._publisher = DesiredPublisher(session, topics, signer)
+        self._publisher = PackPublisher(session, topics)
         self._distribution = Distribution(session, topics)
         self._ingest: Ingest | None = None
 
@@ -76,12 +76,16 @@ class MqttWire:
         """Clear chunks that no device of the cohort needs any more."""
         self._distribution.clear(cohort, digests)
 
-    def publish(self, desired: Desired) -> None:
-        """Sign a desired document and publish it, retained."""
-        self._publisher.publish(desired)
+    def publish(self, device: str, pack: bytes) -> None:
+        """Publish a device's director pack, retained."""
+        self._publisher.publish(device, pack)
+
+    def publish_trust(self, repository: str, pack: bytes) -> None:
+        """Publish the pack of a repository that all devices read, retained."""
+        self._publisher.publish_trust(repository, pack)
 
     def clear(self, device: str) -> None:
-        """Clear a removed device's desired document."""
+        """Clear what is retained for and from a removed device."""
         self._publisher.clear(device)
 
     def answer(self, device: str, get: Get, allowed: Collection[str], read: Callable[[str], bytes]) -> int:

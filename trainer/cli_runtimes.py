@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from trainer.cli_output import print_json, print_table
 from trainer.errors import EXIT_DONE, RejectedError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def list_(*, json: Annotated[bool, Flag] = False) -> int:
     found = list_environments()
     if json:
         items = [{"runtime": str(item.release), "folder": str(item.packages)} for item in found]
-        _print_json({"folder": str(environments_folder()), "items": items})
+        print_json({"folder": str(environments_folder()), "items": items})
     elif found:
-        _print_table(("runtime", "folder"), [(str(item.release), str(item.packages)) for item in found])
+        print_table(("runtime", "folder"), [(str(item.release), str(item.packages)) for item in found])
     else:
         sys.stdout.write(
             f"none in {environments_folder()}; add one, such as: trainer runtimes add onnxruntime==1.20.1\n"
@@ -60,7 +61,7 @@ def add(release: str, *, json: Annotated[bool, Flag] = False) -> int:
         raise RejectedError(denied, "see: trainer runtimes denied")
     made = make_environment(wanted)
     if json:
-        _print_json({"runtime": str(made.release), "folder": str(made.packages)})
+        print_json({"runtime": str(made.release), "folder": str(made.packages)})
     else:
         sys.stdout.write(f"{made.release} is in {made.packages}\n")
     return EXIT_DONE
@@ -92,9 +93,9 @@ def denied(*, json: Annotated[bool, Flag] = False) -> int:
 
     denials = load_denials()
     if json:
-        _print_json({"items": to_plain(denials)})
+        print_json({"items": to_plain(denials)})
     else:
-        _print_table(("runtime", "versions", "denied", "where", "why", "source"), [_row(item) for item in denials])
+        print_table(("runtime", "versions", "denied", "where", "why", "source"), [_row(item) for item in denials])
     return EXIT_DONE
 
 
@@ -104,22 +105,3 @@ def _row(denial: "Denial") -> Sequence[str]:
         where += f", not on {', '.join(denial.spared)}"
     versions = ", ".join(denial.versions)
     return denial.distribution, versions, denial.feature or "all of it", where, denial.why, denial.source
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

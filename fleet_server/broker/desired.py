@@ -1,59 +1,34 @@
-"""What a device should run: a signed document on its own retained topic, the newest one only."""
+"""Packs of signed metadata, retained on their topics: what all devices may run, and what one device should run.
 
-from typing import Protocol
+House rules: only carriers pass here; what is in them was signed elsewhere and is verified by devices.
+"""
 
-from edge_agent.contract import codec
-from edge_agent.contract.envelope import MAX_ENVELOPE_BYTES, PayloadType, pre_authentication_encoding, seal
-from edge_agent.contract.messages import Desired
 from edge_agent.contract.topics import Topics, Up
 from fleet_server.broker.session import Session
 
 
-class Signer(Protocol):
-    """The server's online key."""
+class PackPublisher:
+    """Publishes packs, retained: a device that was away finds the newest when it returns. A repeat does no harm."""
 
-    @property
-    def keyid(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of the raw public key."""
-        ...
-
-    def sign(self, data: bytes) -> bytes:
-        """Return the Ed25519 signature (64 bytes) of `data`."""
-        ...
-
-
-def seal_desired(desired: Desired, signer: Signer) -> bytes:
-    """Return the signed envelope of a desired document.
-
-    Raises:
-        ValueError: it is larger than devices accept.
-    """
-    payload = codec.encode(desired)
-    signature = signer.sign(pre_authentication_encoding(PayloadType.DESIRED, payload))
-    sealed = seal(PayloadType.DESIRED, payload, signer.keyid, signature)
-    if len(sealed) > MAX_ENVELOPE_BYTES:
-        raise ValueError(
-            f"a desired document of {len(sealed)} bytes is over the {MAX_ENVELOPE_BYTES} that devices take"
-        )
-    return sealed
-
-
-class DesiredPublisher:
-    """Publishes desired documents, retained: a device that was away finds the newest when it returns."""
-
-    def __init__(self, session: Session, topics: Topics, signer: Signer) -> None:
+    def __init__(self, session: Session, topics: Topics) -> None:
         self._session = session
         self._topics = topics
-        self._signer = signer
 
-    def publish(self, desired: Desired) -> None:
-        """Sign and publish; returns when the broker has it. A repeat does no harm.
+    def publish(self, device: str, pack: bytes) -> None:
+        """Publish a device's director pack; returns when the broker has it.
 
         Raises:
             BrokerUnavailableError: try again later.
-            ValueError: the document is too large.
         """
-        self._session.publish(self._topics.desired(desired.device), seal_desired(desired, self._signer), retain=True)
+        self._session.publish(self._topics.desired(device), pack, retain=True)
+
+    def publish_trust(self, repository: str, pack: bytes) -> None:
+        """Publish the pack of a repository that all devices read; returns when the broker has it.
+
+        Raises:
+            BrokerUnavailableError: try again later.
+        """
+        self._session.publish(self._topics.trust(repository), pack, retain=True)
 
     def clear(self, device: str) -> None:
         """Take away all that is retained for or from a device that was removed.

@@ -24,6 +24,7 @@ def up(
     broker_port: int = 0,
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
+    tryout_keys: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Start the server and its broker here, in the foreground; Ctrl-C ends both.
 
@@ -46,6 +47,9 @@ def up(
         limits on loopback and required beyond it.
     accept_pickles
         Load an uploaded pickle where the request asks for it: it runs whatever code is in it, in bubblewrap alone.
+    tryout_keys
+        Make release keys on this server and sign every version by them, beyond loopback too; on loopback it does so
+        anyway. To try out: in production root and release keys lie elsewhere.
     """
     return _serve(
         data_dir=data_dir,
@@ -56,6 +60,8 @@ def up(
         broker_port=broker_port,
         build_sandbox=build_sandbox,
         accept_pickles=accept_pickles,
+        tryout_keys=tryout_keys,
+        key_passphrase=os.environ.get("EDGELOOP_SERVER_KEY_PASSPHRASE"),
     )
 
 

@@ -1,9 +1,9 @@
 """Which variant of a version a device is offered.
 
-House rules: first what fits (built, runtime there, its release neither denied nor one on which the variant failed,
-precision and runtime allowed by the profile, memory, disk, size), then what is best by the profile's preference. A
-variant that does not fit is listed with its reason. Measurements of simulated devices never come in here: they are not
-a board's. A time that is no time (0, or less) is not known.
+House rules: first what fits (built, signed for it, runtime there, its release neither denied nor one on which the
+variant failed, precision and runtime allowed by the profile, memory, disk, size), then what is best by the profile's
+preference. A variant that does not fit is listed with its reason. Measurements of simulated devices never come in here:
+they are not a board's. A time that is no time (0, or less) is not known.
 """
 
 import math
@@ -28,7 +28,7 @@ _PRECISION_ORDER = (Precision.FP32, Precision.FP16, Precision.INT16, Precision.I
 class Candidate:
     """One variant of the version: its manifest where it was built, else the reason why it was not.
 
-    `packed_size` is what travels, in bytes.
+    `packed_size` is what travels, in bytes; `withheld` says why a built one may not go to this device at all.
     """
 
     variant: str
@@ -38,6 +38,7 @@ class Candidate:
     reason: str | None = None
     manifest: Manifest | None = None
     packed_size: int = 0
+    withheld: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ def choose_variant(
     for candidate in candidates:
         if candidate.digest is None or candidate.manifest is None:
             rejected.append(Rejection(candidate.variant, f"not built: {candidate.reason or 'no bundle'}"))
+        elif candidate.withheld:
+            rejected.append(Rejection(candidate.variant, candidate.withheld))
         elif reason := _misfit(capabilities, profile, candidate.manifest, denials):
             rejected.append(Rejection(candidate.variant, reason))
         else:

@@ -1,7 +1,7 @@
-"""What a device is assigned, and the signed document that follows from it; all within the caller's transaction.
+"""What a device is assigned, and the document that follows from it; all within the caller's transaction.
 
-House rules: a version that failed on a device is never in that device's document; a changed set is a newer document,
-saved together with what the broker must be told; the same set makes no new document.
+House rules: what failed on a device, or is not signed by a release key, is never in its document; a changed set is a
+newer document, saved together with what the broker must be told; the same set makes no new document.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,20 @@ from sqlalchemy import Connection
 
 from edge_agent.contract import codec
 from edge_agent.contract.manifest import Precision, Runtime
-from edge_agent.contract.messages import AgentSettings, Desired, DesiredBundle, Soak
+from edge_agent.contract.messages import AgentSettings, Desired, DesiredBundle, Reported, Soak
 from edge_agent.contract.runtimes import Denial
+from edge_agent.contract.trust import ANY_HARDWARE
+from fleet_server.core.releases import Listed
 from fleet_server.core.variants import Candidate, Choice, MeasuredCost, choose_variant
 from fleet_server.services.packing import cut_again
 from fleet_server.services.profiles import Profiles, chunk_bytes
-from fleet_server.store import assignments, desired, devices, models, proofs
+from fleet_server.store import assignments, desired, devices, models, proofs, releases
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.assignments import Assignment
 from fleet_server.store.errors import NotFoundError
+
+# Beyond this no server of ours counts: a device that says so says nonsense.
+_SENSIBLE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class Assigner:
             MeasuredCost(profile, digest, sorted(values)[len(values) // 2], len(values))
             for (profile, digest), values in measured.items()
         )
-        candidates = tuple(_candidate(item) for item in stored)
+        listed = releases.list_version(connection, model, version)
+        candidates = tuple(_candidate(item, listed.get(item.variant), device.profile) for item in stored)
         profile = self._profiles.get(device.profile)
         return choose_variant(device.read_capabilities(), profile, candidates, costs, self._denials)
 
@@ -71,9 +77,12 @@ class Assigner:
     def give_back(
         self, connection: Connection, device: str, model: str, version: int | None, digest: str | None, now: int
     ) -> int:
-        """Assign what a device ran before, or take the model from it; return the number of the document."""
+        """Assign what a device ran before, or take the model from it; return the number of the document.
+
+        What is not signed any more is not given back.
+        """
         current = _find(connection, device, model)
-        if version is None or digest is None:
+        if version is None or digest is None or not _is_listed(connection, model, version, digest):
             assignments.delete_assignment(connection, device, model)
         elif current is None or (current.version, current.digest) != (version, digest):
             options = dict(current.options.get("before", {})) if current is not None else {}
@@ -90,7 +99,7 @@ class Assigner:
         if last is None and not granted:
             return 0
         reported = board.read_reported()
-        floor = max(0 if last is None else last.seq, 0 if reported is None else reported.desired_seq)
+        floor = max(0 if last is None else last.seq, 0 if reported is None else _seen(reported))
         made = self._compose(connection, board, granted, floor + 1, now)
         if last is not None and _same(made, last.read_body()) and floor == last.seq:
             return last.seq
@@ -102,7 +111,11 @@ class Assigner:
     def _allowed(self, connection: Connection, device: str) -> tuple[Assignment, ...]:
         bad = {(item.model, item.version) for item in assignments.list_bad(connection, device)}
         found = assignments.list_assignments(connection, device)
-        return tuple(item for item in found if (item.model, item.version) not in bad)
+        return tuple(
+            item
+            for item in found
+            if (item.model, item.version) not in bad and _is_listed(connection, item.model, item.version, item.digest)
+        )
 
     def _compose(
         self, connection: Connection, board: devices.Device, granted: tuple[Assignment, ...], seq: int, now: int
@@ -176,8 +189,25 @@ def _same(made: Desired, last: Desired) -> bool:
     return (made.bundles, made.soak, made.settings) == (last.bundles, last.soak, last.settings)
 
 
-def _candidate(item: models.Variant) -> Candidate:
+def _candidate(item: models.Variant, listed: Listed | None, profile: str) -> Candidate:
     manifest = item.read_manifest()
     packed = 0 if manifest is None else manifest.cost.packed_size
     runtime, precision = Runtime(item.runtime), Precision(item.precision)
-    return Candidate(item.variant, runtime, precision, item.digest, item.reason, manifest, packed)
+    withheld = None
+    if listed is None or listed.bundle.digest != item.digest:
+        withheld = "no release key has signed it"
+    elif not {profile, ANY_HARDWARE} & set(listed.hardware):
+        withheld = f"it is signed for {', '.join(listed.hardware)}, not for {profile}"
+    return Candidate(item.variant, runtime, precision, item.digest, item.reason, manifest, packed, withheld)
+
+
+def _is_listed(connection: Connection, model: str, version: int, digest: str) -> bool:
+    found = releases.list_version(connection, model, version).values()
+    return any(item.bundle.digest == digest for item in found)
+
+
+def _seen(reported: Reported) -> int:
+    """Return the highest number of a document that a device has seen, as far as that makes sense."""
+    trust = reported.trust
+    numbers = (reported.desired_seq, trust.director_targets, trust.director_snapshot)
+    return max((number for number in numbers if number < _SENSIBLE), default=0)

@@ -20,6 +20,7 @@ from fleet_server.services.controller import Controller
 from fleet_server.services.errors import BrokerError, InvalidError
 from fleet_server.services.events import record_event
 from fleet_server.services.groups import read_selector, subject_of
+from fleet_server.services.releases import ImageRepository
 from fleet_server.services.wire import Accounts, Wire
 from fleet_server.store import desired, devices, events, groups, health, proofs, rollouts, windows
 from fleet_server.store.artifacts import ArtifactFolder
@@ -61,12 +62,14 @@ class DeviceIntake:
         database: Database,
         artifacts: ArtifactFolder,
         controller: Controller,
+        image: ImageRepository,
         wire: Wire,
         announcer: Announcer,
         clock: Clock,
         wake: Callable[[], None],
         health_kept: int,
     ) -> None:
+        self._image = image
         self._database = database
         self._artifacts = artifacts
         self._controller = controller
@@ -118,6 +121,7 @@ class DeviceIntake:
             devices.save_seen(connection, report.device, now)
             for proof in report.outcome.proofs if report.outcome is not None else ():
                 proofs.save_proof(connection, known.id, known.profile, proof, now, simulated=known.simulated)
+            self._image.hear(connection, report)
             self._controller.hear(connection, report)
         self._wake()
 

@@ -5,7 +5,7 @@ expired token gets the same answer. A device that enrols again under a fresh tok
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -45,7 +45,7 @@ class TokenRequest:
 
 
 class Enroller:
-    """Makes tokens and lets devices in; `pin` is what a token's text ends with."""
+    """Makes tokens and lets devices in; `pin` is what a token's text ends with, `roots` gives both roots of trust."""
 
     def __init__(
         self,
@@ -54,9 +54,11 @@ class Enroller:
         contact: Contact,
         server_key: str,
         pin: str,
+        roots: Callable[[], tuple[str, str]],
         announcer: Announcer,
         clock: Clock,
     ) -> None:
+        self._roots = roots
         self._database = database
         self._accounts = accounts
         self._contact = contact
@@ -114,10 +116,11 @@ class Enroller:
 
         Raises:
             DeniedError: the token does not hold.
-            ConflictError: another device has this id.
+            ConflictError: another device has this id, or this fleet has no root of trust yet.
             BrokerError: its account could not be made; the token keeps its use.
         """
         now = self._clock()
+        image_root, director_root = self._roots()
         with self._database.write() as connection:
             token = tokens.find_token(connection, hash_secret(request.token.partition(".")[0]))
             if token is None or not tokens.use_token(connection, token.id, now):
@@ -135,6 +138,8 @@ class Enroller:
         _log.info("device_enrolled", device=device.id, profile=device.profile, token=token.id)
         return Enrolment(
             device=device.id,
+            image_root=image_root,
+            director_root=director_root,
             server_key=self._server_key,
             topic_root=self._contact.topic_root,
             broker_host=self._contact.host,

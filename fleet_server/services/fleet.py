@@ -47,7 +47,7 @@ class Fleet:
         device_service: Devices,
         traffic: Callable[[], Traffic],
         connected: Callable[[], bool],
-        facts: ServerFacts,
+        facts: Callable[[], ServerFacts],
         clock: Clock,
     ) -> None:
         self._database = database
@@ -73,7 +73,7 @@ class Fleet:
             models=named,
             rollouts_active=active,
             messages_per_s=self._measure(),
-            server=self._facts,
+            server=self._facts(),
             broker_connected=self._connected(),
         )
 

@@ -13,6 +13,7 @@ from fleet_server.services.bundle_rules import CheckedVersion, check_version
 from fleet_server.services.clock import Clock
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
+from fleet_server.services.listings import ReleaseState, state_of
 from fleet_server.services.packing import pack_bundle
 from fleet_server.store import models
 from fleet_server.store.artifacts import ArtifactFolder
@@ -25,9 +26,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Models:
-    """Registers and shows versions."""
+    """Registers and shows versions; `sign` is called after each that came: it signs where a release key is here."""
 
-    def __init__(self, database: Database, artifacts: ArtifactFolder, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        artifacts: ArtifactFolder,
+        announcer: Announcer,
+        clock: Clock,
+        sign: Callable[[], None],
+    ) -> None:
+        self._sign = sign
         self._database = database
         self._artifacts = artifacts
         self._announcer = announcer
@@ -70,6 +79,7 @@ class Models:
             event = StoredEvent(now, "server", "version_registered", model=model, fields={"version": str(number)})
             record_event(connection, event, self._announcer)
         _log.info("version_registered", model=model, version=number, variants=len(parcels))
+        self._sign()
         return version
 
     def list_models(self, request: PageRequest) -> Page[models.Model]:
@@ -87,6 +97,11 @@ class Models:
         with self._database.read() as connection:
             models.get_model(connection, model)
             return models.page_versions(connection, model, request)
+
+    def release_state(self, model: str, version: int) -> ReleaseState:
+        """Return how a version stands with the release keys."""
+        with self._database.read() as connection:
+            return state_of(connection, model, version)
 
     def show_version(
         self, model: str, version: int

@@ -30,6 +30,7 @@ from fleet_server.services.clock import Clock
 from fleet_server.services.decisions import record_decision
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.groups import members_of
+from fleet_server.services.listings import check_rollable
 from fleet_server.store import assignments, groups, models, rollouts
 from fleet_server.store.database import Database
 from fleet_server.store.decisions import StoredDecision
@@ -85,6 +86,7 @@ class Rollouts:
         Raises:
             NotFoundError: there is no such version or group.
             InvalidError: the group has no device, or a setting is out of range.
+            ConflictError: the version is not signed, yanked, or automatic and the group takes none.
         """
         with self._database.read() as connection:
             return self._plan(connection, request)
@@ -95,7 +97,7 @@ class Rollouts:
         Raises:
             NotFoundError: there is no such version or group.
             InvalidError: the group has no device, or a setting is out of range.
-            ConflictError: a rollout of the model to one of these devices is open.
+            ConflictError: a rollout of the model to one of these devices is open, or the version is not signed.
         """
         now = self._clock()
         with self._database.write() as connection:
@@ -112,6 +114,7 @@ class Rollouts:
     def _plan(self, connection: Connection, request: RolloutRequest) -> Plan:
         models.get_version(connection, request.model, request.version)
         group = groups.get_group(connection, request.group)
+        check_rollable(connection, request.model, request.version, group)
         _check_settings(request)
         boards = members_of(connection, group)
         if not boards:

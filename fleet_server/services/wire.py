@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge_agent.contract.messages import Desired, Get
+from edge_agent.contract.messages import Get
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,16 @@ class Wire(Protocol):
         """Clear chunks that no device of the cohort needs any more."""
         ...
 
-    def publish(self, desired: Desired) -> None:
-        """Sign a desired document and publish it, retained."""
+    def publish(self, device: str, pack: bytes) -> None:
+        """Publish a device's director pack, retained."""
+        ...
+
+    def publish_trust(self, repository: str, pack: bytes) -> None:
+        """Publish the pack of a repository that all devices read, retained."""
         ...
 
     def clear(self, device: str) -> None:
-        """Clear a removed device's desired document."""
+        """Clear what is retained for and from a removed device."""
         ...
 
     def answer(self, device: str, get: Get, allowed: Collection[str], read: Callable[[str], bytes]) -> int:

@@ -18,10 +18,15 @@ from fleet_server.store.schema import desired, distributed, outbox
 
 
 class Work(StrEnum):
-    """What the broker must still be told of a device."""
+    """What the broker must still be told: of a device, or (`trust`) of what all devices read."""
 
     PUBLISH = "publish"
     CLEAR = "clear"
+    TRUST = "trust"
+
+
+# In the place of a device, and none can be called that: the pack that all devices read.
+EVERYBODY = "/trust"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,19 @@ def enqueue(connection: Connection, device: str, kind: Work, detail: str, now: i
 
 
 def enqueue_all(connection: Connection, now: int) -> int:
-    """Put every device's document into the outbox again, and forget which chunks the broker holds."""
+    """Put everything into the outbox again, and forget which chunks the broker holds; return how many documents."""
     connection.execute(delete(distributed))
+    enqueue_trust(connection, now)
+    return enqueue_documents(connection, now)
+
+
+def enqueue_trust(connection: Connection, now: int) -> None:
+    """Have the image repository's pack published; it goes before every document that waits."""
+    enqueue(connection, EVERYBODY, Work.TRUST, "", now)
+
+
+def enqueue_documents(connection: Connection, now: int) -> int:
+    """Put every device's document into the outbox again; return how many."""
     devices = [row[0] for row in connection.execute(select(desired.c.device))]
     for device in devices:
         enqueue(connection, device, Work.PUBLISH, "", now)

@@ -12,11 +12,12 @@ from fleet_server.store.schema import groups, rollouts, targets
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A named query over devices."""
+    """A named query over devices; `accept_auto`: what automatic retraining made and signed may come to it."""
 
     name: str
     query: str
     created: int
+    accept_auto: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ def insert_group(connection: Connection, group: Group) -> None:
     """Add a group."""
     if connection.execute(select(groups.c.name).where(groups.c.name == group.name)).one_or_none() is not None:
         raise ConflictError(f"there is a group {group.name!r} already")
-    connection.execute(insert(groups).values(name=group.name, query=group.query, created=group.created))
+    connection.execute(
+        insert(groups).values(name=group.name, query=group.query, created=group.created, accept_auto=group.accept_auto)
+    )
 
 
 def get_group(connection: Connection, name: str) -> Group:
@@ -96,3 +99,11 @@ def save_target(connection: Connection, target: Target) -> None:
             set_at=target.set_at,
         )
     )
+
+
+def delete_targets(connection: Connection, model: str, version: int) -> tuple[str, ...]:
+    """Take a version of a model from the groups that have come to it; return their names."""
+    here = (targets.c.model == model) & (targets.c.version == version)
+    names = tuple(row[0] for row in connection.execute(select(targets.c.group).where(here).order_by(targets.c.group)))
+    connection.execute(delete(targets).where(here))
+    return names

@@ -184,3 +184,14 @@ def skip_member(connection: Connection, device: str, reason: str) -> None:
             .where(rollout_devices.c.rollout == stored.rollout.id, rollout_devices.c.device == device)
             .values(state=DeviceState.SKIPPED.value, reason=reason)
         )
+
+
+def memberships(connection: Connection, device: str, model: str, version: int) -> tuple[RolloutDevice, ...]:
+    """Return a device's parts in the rollouts of a version, the newest rollout first."""
+    rows = connection.execute(
+        select(rollout_devices)
+        .join(rollouts, rollouts.c.id == rollout_devices.c.rollout)
+        .where(rollout_devices.c.device == device, rollouts.c.model == model, rollouts.c.version == version)
+        .order_by(rollouts.c.n.desc())
+    )
+    return tuple(_read_member(row) for row in rows)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -127,6 +128,7 @@ groups = Table(
     Column("name", String(64), primary_key=True),
     Column("query", Text, nullable=False),
     _time("created"),
+    Column("accept_auto", Boolean, nullable=False, server_default=false()),
 )
 
 targets = Table(

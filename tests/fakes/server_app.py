@@ -1,10 +1,12 @@
 """The whole server over a wire in memory, turned by hand; and boards that report what a test lets them report."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import functools
+import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+import trainer.cli
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Desired, Outcome, Proof, Reported, Running, Status
 from edge_agent.contract.states import Presence, Reason, Result
 from fleet_server.composition import Composition, Outside
 from fleet_server.config import ServerConfig
 from fleet_server.services.keys import load_authority, load_signing_key
+from fleet_server.services.tryout import TrainerError
 from fleet_server.services.wire import Contact
 from fleet_server.store.database import Database
 from tests.fakes.server_broker import MemoryAccounts, MemoryWire
@@ -170,6 +174,14 @@ def migrated_file() -> bytes:
         return (Path(folder) / "server.db").read_bytes()
 
 
+def run_trainer_here(arguments: Sequence[str]) -> None:
+    """Run the trainer's command in this process: the same command, without a new interpreter for each test."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = trainer.cli.main(list(arguments))
+    if code != 0:
+        raise TrainerError(f"trainer {arguments[:2]} ended with {code}")
+
+
 @contextmanager
 def served(
     folder: Path, wire: MemoryWire | None = None, accounts: MemoryAccounts | None = None, **settings: Any
@@ -193,7 +205,7 @@ def served(
         notes=(),
         url="http://testserver",
     )
-    server = Composition(ServerConfig(data_dir=data, **settings), outside, clock)
+    server = Composition(ServerConfig(data_dir=data, **settings), outside, clock, run_trainer_here)
     server.prepare()
     key, _ = server.operator_key(None)
     client = Client(server.application, {"Authorization": f"Bearer {key}"})

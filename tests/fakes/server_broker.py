@@ -5,16 +5,23 @@ from dataclasses import dataclass, field
 
 from edge_agent.contract.artifacts import parse_parcel, sha256
 from edge_agent.contract.messages import Desired, Get
+from edge_agent.contract.trust import IMAGE
 from fleet_server.services.wire import Traffic
+from tests.fakes.packs import verified_order
 
 
 @dataclass
 class MemoryWire:
-    """What the broker holds: chunks by cohort, the newest desired document by device, answered blocks."""
+    """What the broker holds: chunks by cohort, packs, the document that each device's pack says, answered blocks.
+
+    A director's pack is verified as a device does, together with the image repository's pack that is held then.
+    """
 
     connected: bool = True
     generation: int = 1
     chunks: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    trust: dict[str, bytes] = field(default_factory=dict)
+    packs: dict[str, bytes] = field(default_factory=dict)
     desired: dict[str, Desired] = field(default_factory=dict)
     history: list[Desired] = field(default_factory=list)
     answered: list[tuple[str, str]] = field(default_factory=list)
@@ -27,6 +34,8 @@ class MemoryWire:
         self.generation += 1
         self.chunks.clear()
         self.desired.clear()
+        self.trust.clear()
+        self.packs.clear()
 
     def forget(self, device: str) -> None:
         self.forgotten.append(device)
@@ -48,17 +57,24 @@ class MemoryWire:
         for digest in digests:
             del self.chunks[cohort, digest]
 
-    def publish(self, desired: Desired) -> None:
-        self._check(desired.device)
+    def publish_trust(self, repository: str, pack: bytes) -> None:
+        self._check(repository)
+        self.trust[repository] = pack
+
+    def publish(self, device: str, pack: bytes) -> None:
+        self._check(device)
+        desired = verified_order(pack, self.trust.get(IMAGE))
+        assert desired.device == device
         for bundle in desired.bundles:
             parcel = self.chunks[bundle.cohort, bundle.parcel]  # chunks come first: a KeyError is a broken promise
             assert all((bundle.cohort, digest) in self.chunks for digest in parse_parcel(parcel).chunks)
-        self.desired[desired.device] = desired
+        self.packs[device], self.desired[device] = pack, desired
         self.history.append(desired)
 
     def clear(self, device: str) -> None:
         self._check(device)
         self.desired.pop(device, None)
+        self.packs.pop(device, None)
 
     def answer(self, device: str, get: Get, allowed: Collection[str], read: Callable[[str], bytes]) -> int:
         found = [digest for digest in get.digests if digest in allowed]
