@@ -24,10 +24,13 @@ class EnrolRequest:
 class Enrolment:
     """Answer to an enrolment: the pinned server key, and the device's own random broker credentials.
 
+    `image_root` and `director_root` are the root metadata (JSON texts) that the device pins of both repositories.
     `broker_ca` is the certificate (PEM) that the broker's TLS must chain to; absent on loopback, where there is no TLS.
     """
 
     device: str
+    image_root: str
+    director_root: str
     server_key: str
     topic_root: str
     broker_host: str

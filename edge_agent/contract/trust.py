@@ -9,7 +9,8 @@ director repository, and the device's id and class inside of what the director s
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from edge_agent.contract import codec
 from edge_agent.contract.manifest import Runtime
@@ -26,6 +27,11 @@ NOTE = "edgeloop"
 MAX_PACK_BYTES = 512 * 1024
 MAX_PLAIN_BYTES = 8 * 1024 * 1024
 _LEVEL = 9
+_N = TypeVar("_N")
+
+
+class OversizeError(codec.MalformedError):
+    """A pack is over the limits, packed or unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,48 @@ class DirectorNote:
         check_device_id(self.device)
 
 
+def note_plain(note: "ReleaseNote | OrderNote | DirectorNote") -> dict[str, Any]:
+    """Return a note as metadata carries it: canonical JSON, which is what is signed, has no fractions: they are texts.
+
+    Source: OLPC Canonical JSON, which TUF metadata is signed in.
+    """
+    plain: dict[str, Any] = _texts(codec.to_plain(note))
+    return plain
+
+
+def read_note(cls: type[_N], plain: Any) -> _N:
+    """Return a note of signed metadata.
+
+    Raises:
+        codec.MalformedError: it is not of the form of `cls`.
+    """
+    return codec.from_plain(cls, _numbers(cls, plain))
+
+
+def _texts(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _texts(value) for key, value in plain.items()}
+    return repr(plain) if isinstance(plain, float) else plain
+
+
+def _numbers(cls: Any, plain: Any) -> Any:
+    """Return `plain` with numbers in place of texts, where a field of `cls` is a fraction."""
+    if not is_dataclass(cls) or not isinstance(plain, dict):
+        return plain
+    hints = get_type_hints(cls)
+    kinds = {item.name: hints[item.name] for item in fields(cls)}
+    return {key: _number(kinds.get(key), value) for key, value in plain.items()}
+
+
+def _number(kind: Any, value: Any) -> Any:
+    if isinstance(value, str) and (kind is float or float in get_args(kind)):
+        try:
+            return float(value)
+        except ValueError:
+            return value  # the codec says what is wrong with it
+    return _numbers(kind, value)
+
+
 def target_name(model: str, version: int, variant: str, *, auto: bool = False) -> str:
     """Return the name of a bundle's target; `auto` is of what automatic retraining made, under its own delegation."""
     plain = f"{check_name(model)}/{version}/{check_name(variant)}"
@@ -121,17 +169,20 @@ def open_pack(packed: bytes) -> dict[str, bytes]:
     """Return the files of a pack by name; bounded before a byte is trusted.
 
     Raises:
-        codec.MalformedError: no pack, cut short, or over the limits.
+        OversizeError: over the limits.
+        codec.MalformedError: no pack, or cut short.
     """
     if len(packed) > MAX_PACK_BYTES:
-        raise codec.MalformedError(f"pack: {len(packed)} bytes are over the limit of {MAX_PACK_BYTES}")
+        raise OversizeError(f"pack: {len(packed)} bytes are over the limit of {MAX_PACK_BYTES}")
     stream = zlib.decompressobj()
     try:
         plain = stream.decompress(packed, MAX_PLAIN_BYTES)
     except zlib.error as error:
         raise codec.MalformedError(f"pack: not zlib: {error}") from error
+    if len(plain) >= MAX_PLAIN_BYTES and not stream.eof:
+        raise OversizeError(f"pack: over {MAX_PLAIN_BYTES} bytes unpacked")
     if not stream.eof or stream.unused_data:
-        raise codec.MalformedError(f"pack: cut short, followed by more, or over {MAX_PLAIN_BYTES} bytes")
+        raise codec.MalformedError("pack: cut short, or followed by more")
     try:
         found = json.loads(plain)
     except (ValueError, RecursionError) as error:

@@ -135,6 +135,8 @@ class Enroller:
         _log.info("device_enrolled", device=device.id, profile=device.profile, token=token.id)
         return Enrolment(
             device=device.id,
+            image_root="",
+            director_root="",
             server_key=self._server_key,
             topic_root=self._contact.topic_root,
             broker_host=self._contact.host,
