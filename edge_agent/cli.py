@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
-    from edge_agent.adapters import enrolment, identity, system, trust
+    from edge_agent.adapters import enrolment, identity, system, trust, trust_state
     from edge_agent.contract.enrolment import EnrolRequest
 
     state_dir = config.state_path
@@ -89,6 +89,7 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
         # Another server counts its documents from the beginning: what was kept for the one before would refuse them.
         for name in ("agent.db", "spool.db", "spool.db-wal", "spool.db-shm"):
             (state_dir / name).unlink(missing_ok=True)
+        trust_state.install_roots(state_dir, answer.image_root, answer.director_root)
         identity.save_identity(state_dir, identity.identity_of(answer, seed, options.server))
     except enrolment.EnrolmentError as error:
         return _say(FAILED, f"not enrolled: {error}")

@@ -138,6 +138,11 @@ def offer(update: Update, desired: Desired) -> Update:
     return dataclasses.replace(update, waiting=desired, highest_seq=desired.seq)
 
 
+def renumber(update: Update) -> Update:
+    """Let documents count anew: the keys that signed their numbers were replaced. What runs and waits stays."""
+    return dataclasses.replace(update, highest_seq=0, failed=None)
+
+
 def begin(update: Update, move: Move, verdict: Verdict | None = None) -> Update:
     """Begin with the waiting document: `ACCEPT`, `ADOPT`, or `REFUSE` with its verdict.
 

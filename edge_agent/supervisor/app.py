@@ -25,7 +25,8 @@ from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.listeners import listen_tcp, listen_unix
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
-from edge_agent.adapters.trust import Trust
+from edge_agent.adapters.trust import DeviceKey
+from edge_agent.adapters.verifier_process import Verifier
 from edge_agent.adapters.worker_process import WorkerLimits, spawn
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
@@ -39,6 +40,7 @@ from edge_agent.supervisor.reporter import Reporter, epoch_ms
 from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus, write_status
 from edge_agent.supervisor.telemetry import Telemetry
+from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
@@ -107,7 +109,6 @@ def _compose(
     state_dir, device, now = config.state_path, identity.device, time.monotonic()
     board = system.find_board(config.profile, simulated=config.simulated, offered=config.runtimes)
     boot, topics = journal.count_boot(), Topics(identity.topic_root)
-    trust = Trust(device, bytes.fromhex(identity.seed), bytes.fromhex(identity.server_key))
 
     def capabilities() -> Capabilities:
         return system.capabilities(board, state_dir)
@@ -117,32 +118,34 @@ def _compose(
     slots.prepare()
     disk = Disk(chunks, slots, inputs.put)
     broker = _broker(config, identity, topics, boot, inputs)
-    reporter = Reporter(device, boot, topics, trust, capabilities)
+    reporter = Reporter(device, boot, topics, DeviceKey(bytes.fromhex(identity.seed)), capabilities)
     telemetry = Telemetry(spool, reporter, capabilities, now)
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
     limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
     times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
     service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
     updates = Updates(
-        UpdateParts(journal, trust, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
-        UpdateSettings(
-            device,
-            config.worker.memory_mb,
-            config.telemetry.beat_s,
-            config.worker.load_timeout_s + config.worker.hang_s,
-        ),
+        UpdateParts(journal, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
+        _update_settings(config, device),
         journal.load(),
     )
     blank = _blank_status(config, device, boot, listeners[0], updates)
     uplink = Uplink(device, boot, topics, broker, journal, spool)
+    verifier = Verifier(state_dir, ("--device", device, "--profile", board.profile), inputs.put)
+    trust = TrustDesk(device, topics, verifier, lambda: updates.update.highest_seq)
     parts = LoopParts(
-        topics, broker, uplink, disk, fetcher, service, updates, telemetry, lambda new: write_status(state_dir, new)
+        broker, uplink, disk, trust, fetcher, service, updates, telemetry, lambda new: write_status(state_dir, new)
     )
     disk.start()
     telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
     broker.start()
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
-    return Loop(device, parts, inputs, blank)
+    return Loop(parts, inputs, blank)
+
+
+def _update_settings(config: AgentConfig, device: str) -> UpdateSettings:
+    worker = config.worker
+    return UpdateSettings(device, worker.memory_mb, config.telemetry.beat_s, worker.load_timeout_s + worker.hang_s)
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge_agent.adapters.broker import Acked, Arrived, Broker, BrokerInput, Connected, Disconnected
+from edge_agent.adapters.verifier_process import Verified, VerifierFailed, VerifierInput
 from edge_agent.adapters.worker_process import WorkerGone, WorkerInput, WorkerSaid
 from edge_agent.contract.states import EventCode, Presence, Reason, UpdateState
-from edge_agent.contract.topics import Topics
 from edge_agent.supervisor import news as news_room
 from edge_agent.supervisor.disk import ChunkRefused, ChunkStored, Disk, DiskBroke, DiskFailed, DiskInput, Staged
 from edge_agent.supervisor.fetching import Fetcher
@@ -17,6 +17,7 @@ from edge_agent.supervisor.reporter import epoch_ms, progress
 from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus
 from edge_agent.supervisor.telemetry import Telemetry
+from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
 
@@ -33,7 +34,7 @@ class StopRequested:
     """SIGTERM or SIGINT came."""
 
 
-Input = BrokerInput | WorkerInput | DiskInput | StopRequested
+Input = BrokerInput | WorkerInput | DiskInput | VerifierInput | StopRequested
 Inputs = queue.SimpleQueue[Input]
 
 
@@ -41,10 +42,10 @@ Inputs = queue.SimpleQueue[Input]
 class LoopParts:
     """All that the loop drives."""
 
-    topics: Topics
     broker: Broker
     uplink: Uplink
     disk: Disk
+    trust: TrustDesk
     fetcher: Fetcher
     service: Service
     updates: Updates
@@ -55,10 +56,9 @@ class LoopParts:
 class Loop:
     """Runs until it is asked to stop."""
 
-    def __init__(self, device: str, parts: LoopParts, inputs: Inputs, blank: AgentStatus) -> None:
+    def __init__(self, parts: LoopParts, inputs: Inputs, blank: AgentStatus) -> None:
         self._parts = parts
         self._inputs = inputs
-        self._desired_topic = parts.topics.desired(device)
         self._status = blank
         self._status_at = 0.0
         self._progress_at = 0.0
@@ -75,6 +75,7 @@ class Loop:
         """
         now = time.monotonic()
         self._parts.updates.start(now)
+        self._parts.trust.start(now)
         self._parts.uplink.latest_report(self._parts.updates.last_report)
         while not self._stopping:
             self._due(time.monotonic())
@@ -102,6 +103,9 @@ class Loop:
                 self._parts.fetcher.refused(digest)
             case Staged() | DiskFailed():
                 self._parts.updates.disk_done(item, now)
+            case Verified() | VerifierFailed():
+                if (finding := self._parts.trust.done(item, now)) is not None:
+                    self._parts.updates.trust_found(finding, now)
             case DiskBroke(error):
                 raise error
             case StopRequested():
@@ -113,15 +117,15 @@ class Loop:
                 _log.info("broker_connected link=%d", link)
                 self._parts.uplink.latest_report(self._parts.updates.last_report)
                 self._parts.uplink.connected(link)
+                self._parts.broker.subscribe(*self._parts.trust.filters)
                 self._parts.fetcher.connected(now)
             case Disconnected(link, detail):
                 _log.info("broker_disconnected link=%d detail=%r", link, detail)
                 self._parts.uplink.disconnected()
                 self._parts.fetcher.disconnected()
             case Arrived(_, topic, payload):
-                if topic == self._desired_topic:
-                    if payload:
-                        self._parts.updates.desired_arrived(payload, now)
+                if self._parts.trust.takes(topic):
+                    self._parts.trust.arrived(topic, payload, now)
                 else:
                     self._parts.fetcher.arrived(topic, payload)
             case Acked():
@@ -154,6 +158,7 @@ class Loop:
         for news in parts.service.tick(now):
             self._handle_news(news, now)
         parts.updates.tick(now)
+        parts.trust.tick(now)
         health_s = parts.updates.settings.health_s
         if health_s != self._health_s:
             self._health_s = health_s
@@ -198,7 +203,8 @@ class Loop:
 
     def _wait_s(self, now: float) -> float:
         parts = self._parts
-        due = [parts.service.next_due(), parts.updates.next_due(now), parts.telemetry.next_due(), now + _IDLE_WAIT_S]
+        due = [parts.service.next_due(), parts.updates.next_due(now), parts.telemetry.next_due()]
+        due += [parts.trust.next_due(), now + _IDLE_WAIT_S]
         return max(0.0, min(time for time in due if time is not None) - now)
 
     def _stop(self) -> None:
@@ -211,6 +217,7 @@ class Loop:
         self._parts.uplink.say(Presence.STOPPED)
         self._until(time.monotonic() + _LAST_WORDS_S, lambda: self._parts.uplink.is_idle)
         self._parts.broker.stop()
+        self._parts.trust.stop()
         self._parts.disk.stop(_LAST_WORDS_S)
         self._parts.write_status(replace(self._status, worker_pid=None, broker_connected=False, ts=epoch_ms()))
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 from edge_agent.adapters.journal import Report
 from edge_agent.adapters.spool import Message
-from edge_agent.adapters.trust import Trust
+from edge_agent.adapters.trust import DeviceKey
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType, deflate
-from edge_agent.contract.messages import Capabilities, Event, Health, Progress, Reported
+from edge_agent.contract.messages import Capabilities, Event, Health, Progress, Reported, TrustHeld
 from edge_agent.contract.states import EventCode, UpdateState
 from edge_agent.contract.topics import Topics, Up
 from edge_agent.contract.windows import Window
@@ -32,16 +32,20 @@ def epoch_ms() -> int:
 class Reporter:
     """Makes signed messages of one boot."""
 
-    def __init__(self, device: str, boot: int, topics: Topics, trust: Trust, board: Callable[[], Capabilities]) -> None:
+    def __init__(
+        self, device: str, boot: int, topics: Topics, key: DeviceKey, board: Callable[[], Capabilities]
+    ) -> None:
         self._device = device
         self._boot = boot
         self._topics = topics
-        self._trust = trust
+        self._key = key
         self._board = board
         self._reports = 0
         self._events = 0
         self._windows = 0
         self._healths: dict[str, int] = {}
+        # The trust metadata held, as the verifier said last.
+        self.held = TrustHeld()
 
     def report(self, update: Update, disabled: frozenset[str], counts: tuple[int, int], *, terminal: bool) -> Report:
         """Return the signed report of an update as it stands."""
@@ -56,8 +60,9 @@ class Reporter:
             capabilities=self._board(),
             progress=progress(update, counts),
             outcome=update.outcome,
+            trust=self.held,
         )
-        return Report(self._trust.sign(PayloadType.REPORTED, codec.encode(reported)), terminal)
+        return Report(self._key.sign(PayloadType.REPORTED, codec.encode(reported)), terminal)
 
     def event(
         self, code: EventCode, detail: str, model: str | None = None, fields: Mapping[str, str] | None = None
@@ -65,7 +70,7 @@ class Reporter:
         """Return a signed event."""
         self._events += 1
         event = Event(self._device, self._boot, self._events, epoch_ms(), code, detail, model, dict(fields or {}))
-        payload = self._trust.sign(PayloadType.EVENT, codec.encode(event))
+        payload = self._key.sign(PayloadType.EVENT, codec.encode(event))
         return Message(self._topics.up(self._device, Up.EVENT), payload, Priority.EVENT, _WEEK_S)
 
     def window(self, closed: WindowClosed) -> Message:
@@ -82,7 +87,7 @@ class Reporter:
             ended=closed.ended,
             counts=closed.counts,
         )
-        payload = self._trust.sign(PayloadType.WINDOW, deflate(codec.encode(window)))
+        payload = self._key.sign(PayloadType.WINDOW, deflate(codec.encode(window)))
         return Message(self._topics.up(self._device, Up.WINDOW), payload, Priority.WINDOW, _WEEK_S)
 
     def next_health(self, model: str) -> int:

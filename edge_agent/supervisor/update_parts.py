@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from edge_agent.adapters.artifacts import ChunkStore, RejectedBytesError
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.slots import Slots
-from edge_agent.adapters.trust import Trust
 from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, DesiredBundle
-from edge_agent.contract.states import EventCode, Reason, Result
+from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
 from edge_agent.core.control import Load, LoadModel
 from edge_agent.core.update_machine import Update
 from edge_agent.supervisor.disk import Disk
@@ -30,7 +29,6 @@ class UpdateParts:
     """What the updates act on."""
 
     journal: Journal
-    trust: Trust
     chunks: ChunkStore
     slots: Slots
     disk: Disk
@@ -93,3 +91,17 @@ def model_of(update: Update, digest: str | None) -> str | None:
     """Return the name of the model of a digest in the update's target or the good set."""
     bundles = (bundle for desired in (update.target, update.good) if desired is not None for bundle in desired.bundles)
     return next((bundle.model for bundle in bundles if bundle.digest == digest), None)
+
+
+def next_due(update: Update, since: float, now: float, parts: UpdateParts, settings: UpdateSettings) -> float | None:
+    """Return when an update, which is in its state `since` then, has something to do."""
+    match update:
+        case Update(state=UpdateState.FETCHING):
+            return parts.fetcher.next_due(now)
+        case Update(state=UpdateState.SOAKING, target=Desired(soak=soak)):
+            edges = (since + soak.min_s, since + soak.max_s)
+            return next((edge for edge in edges if edge > now), now + settings.beat_s)
+        case Update(state=UpdateState.RESTORING):
+            return since + settings.restore_timeout_s
+        case _:
+            return None

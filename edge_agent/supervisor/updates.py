@@ -6,13 +6,12 @@ begun again after a restart. Inputs that do not fit the present state are late a
 
 import logging
 
-from edge_agent.adapters.trust import DistrustedError
-from edge_agent.contract.artifacts import sha256
 from edge_agent.contract.messages import AgentSettings, Desired, Running
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
 from edge_agent.core.control import Beat
 from edge_agent.core.offer_rules import Offer, judge_document, judge_offer
 from edge_agent.core.soak_rules import Healthy, judge_set
+from edge_agent.core.trust_rules import Finding
 from edge_agent.core.update_machine import (
     SUPERSEDABLE,
     Effect,
@@ -24,6 +23,7 @@ from edge_agent.core.update_machine import (
     digests,
     offer,
     owed,
+    renumber,
     report,
     running,
     served,
@@ -42,6 +42,7 @@ from edge_agent.supervisor.update_parts import (
     damaged,
     make_load,
     model_of,
+    next_due,
 )
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Updates:
         self.disabled: frozenset[str] = frozenset()
         self._since = 0.0
         self._beat: Beat | None = None
-        self._distrusted = ""
+        self._refused = ""
         self.last_report = b""
 
     @property
@@ -80,18 +81,27 @@ class Updates:
         if self.update.state is UpdateState.IDLE:
             self._begin(now)
 
-    def desired_arrived(self, data: bytes, now: float) -> None:
-        """Take in the desired document: verify, judge, and begin, or let it wait."""
-        try:
-            desired = self._parts.trust.verify_desired(data)
-        except DistrustedError as error:
-            self._distrust(data, error.reason, error.detail)
-            return
+    def trust_found(self, finding: Finding, now: float) -> None:
+        """Take in what the verifier found: an order, or why there is none; a change of what is held is reported."""
+        held, self._parts.reporter.held = self._parts.reporter.held, finding.held
+        report = self.last_report
+        if finding.desired is not None:
+            if finding.renumbered and finding.desired.seq <= self.update.highest_seq:
+                self.update = renumber(self.update)
+            self.desired_verified(finding.desired, now)
+        elif finding.held.refused is not None:
+            self.desired_refused(finding.held.refused, finding.held.detail)
+        if held != finding.held and self.last_report is report:
+            self.refresh_report()
+
+    def desired_verified(self, desired: Desired, now: float) -> None:
+        """Take in an order that both repositories vouch for: judge, and begin, or let it wait."""
+        self._refused = ""
         if desired.seq == self.update.highest_seq:
-            return  # the retained document again
+            return  # the order that is known, verified again
         verdict = judge_document(desired, self._settings.device, self.update.highest_seq, self.update.failed)
         if verdict is not None:
-            self._distrust(data, verdict.reason, verdict.detail)
+            self.desired_refused(verdict.reason, verdict.detail)
             return
         self.update = offer(self.update, desired)
         if self.update.state in SUPERSEDABLE:
@@ -101,6 +111,13 @@ class Updates:
             self._begin(now)
         else:
             self._parts.journal.save(self.update)
+
+    def desired_refused(self, reason: Reason, detail: str) -> None:
+        """Say once that what came is not acted upon; what runs goes on."""
+        if (said := f"{reason} {detail}") != self._refused:
+            self._refused = said
+            _log.warning("desired_refused reason=%s detail=%r", reason, detail)
+            self._parts.tell(EventCode.UPDATE_REFUSED, detail, None, {"reason": str(reason)})
 
     def tick(self, now: float) -> None:
         """Look at what is due: the fetch, the soak, the restored set."""
@@ -118,16 +135,7 @@ class Updates:
 
     def next_due(self, now: float) -> float | None:
         """Return when `tick` has something to do."""
-        match self.update:
-            case Update(state=UpdateState.FETCHING):
-                return self._parts.fetcher.next_due(now)
-            case Update(state=UpdateState.SOAKING, target=Desired(soak=soak)):
-                edges = (self._since + soak.min_s, self._since + soak.max_s)
-                return next((edge for edge in edges if edge > now), now + self._settings.beat_s)
-            case Update(state=UpdateState.RESTORING):
-                return self._since + self._settings.restore_timeout_s
-            case _:
-                return None
+        return next_due(self.update, self._since, now, self._parts, self._settings)
 
     def disk_done(self, result: disk_room.Staged | disk_room.DiskFailed, now: float) -> None:
         """The disk has staged the set, or could not, or could not store a chunk."""
@@ -289,10 +297,3 @@ class Updates:
         self.disabled |= {digest}
         _log.error("model_disabled digest=%s detail=%r", digest[:12], detail)
         self._parts.tell(EventCode.MODEL_DISABLED, detail, model_of(self.update, digest), {"digest": digest})
-
-    def _distrust(self, data: bytes, reason: Reason, detail: str) -> None:
-        """Say once that these bytes are not acted upon; what runs goes on."""
-        if (digest := sha256(data)) != self._distrusted:
-            self._distrusted = digest
-            _log.warning("desired_refused reason=%s detail=%r", reason, detail)
-            self._parts.tell(EventCode.UPDATE_REFUSED, detail, None, {"reason": str(reason)})

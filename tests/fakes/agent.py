@@ -22,11 +22,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.adapters.identity import Identity, save_identity
 from edge_agent.adapters.trust import key_id
+from edge_agent.adapters.trust_state import install_roots
 from edge_agent.contract import codec
-from edge_agent.contract.envelope import PayloadType, inflate, open_envelope, pre_authentication_encoding, seal
+from edge_agent.contract.envelope import PayloadType, inflate, open_envelope, pre_authentication_encoding
+from edge_agent.contract.manifest import MANIFEST_NAME
 from edge_agent.contract.messages import (
     AgentSettings,
-    Desired,
     Event,
     Get,
     Reported,
@@ -35,9 +36,11 @@ from edge_agent.contract.messages import (
 )
 from edge_agent.contract.states import UpdateState
 from edge_agent.contract.topics import Topics, Up
+from edge_agent.contract.trust import IMAGE
 from edge_agent.contract.windows import Window
 from edge_agent.supervisor.status import AgentStatus, read_status
 from tests.fakes.agent_bundles import COHORT, FakeBundle, make_bundle, pack
+from tests.fakes.trust_repository import FakeRepository, new_key, order, put, release, write_order
 
 __all__ = ["FakeBundle", "make_bundle", "pack"]
 
@@ -46,6 +49,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 QUICK = Soak(min_s=0.3, max_s=3.0, min_rows=5)
+# By the broker's port: every device of a fleet reads the one image repository.
+_IMAGES: dict[int, FakeRepository] = {}
 
 
 @dataclass
@@ -54,7 +59,6 @@ class FakeServer:
 
     device: str
     port: int
-    key: SigningKey = field(default_factory=SigningKey.generate)
     device_key: SigningKey = field(default_factory=SigningKey.generate)
     reports: list[Reported] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -66,6 +70,8 @@ class FakeServer:
     answer_gets: bool = True
 
     def __post_init__(self) -> None:
+        self.image = _IMAGES.setdefault(self.port, FakeRepository())
+        self.director = FakeRepository()
         self._known: dict[str, bytes] = {}
         self._changed = threading.Condition()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"server-{self.device}", protocol=mqtt.MQTTv5)
@@ -98,12 +104,31 @@ class FakeServer:
         self._client.publish(TOPICS.chunk(COHORT, digest), data, qos=1, retain=True).wait_for_publish(10)
 
     def desire(
-        self, seq: int, *bundles: FakeBundle, soak: Soak = QUICK, health_s: float = 60.0, key: SigningKey | None = None
-    ) -> Desired:
+        self, seq: int, *bundles: FakeBundle, soak: Soak = QUICK, health_s: float = 60.0, forged: bool = False
+    ) -> None:
+        """Release bundles and order them as document `seq`; `forged` is signed by a key that no root names."""
+        self.release(*bundles)
+        self.order(seq, *bundles, soak=soak, health_s=health_s, forged=forged)
+
+    def release(self, *bundles: FakeBundle) -> None:
+        """List bundles in the image repository, and publish its pack."""
+        put(self.image.targets, *(release(one.desired, len(one.files[MANIFEST_NAME])) for one in bundles))
+        self.image.publish()
+        self.publish_image()
+
+    def order(
+        self, seq: int, *bundles: FakeBundle, soak: Soak = QUICK, health_s: float = 60.0, forged: bool = False
+    ) -> None:
+        """Publish the director's pack that orders bundles."""
+        files = [order(one.desired, len(one.files[MANIFEST_NAME])) for one in bundles]
         settings = AgentSettings(health_s=health_s)
-        desired = Desired(self.device, seq, 1, tuple(bundle.desired for bundle in bundles), soak, settings)
-        self.publish_desired(sign_desired(desired, key or self.key))
-        return desired
+        write_order(self.director, self.device, 1, *files, soak=soak, settings=settings)
+        self.director.publish(targets=seq, keys={"targets": [new_key()]} if forged else None)
+        self.publish_desired(self.director.pack())
+
+    def publish_image(self) -> None:
+        topic = TOPICS.trust(IMAGE)
+        self._client.publish(topic, self.image.pack(), qos=1, retain=True).wait_for_publish(10)
 
     def publish_desired(self, data: bytes) -> None:
         self._client.publish(TOPICS.desired(self.device), data, qos=1, retain=True).wait_for_publish(10)
@@ -157,12 +182,6 @@ class FakeServer:
         return envelope.content
 
 
-def sign_desired(desired: Desired, key: SigningKey) -> bytes:
-    payload = codec.encode(desired)
-    signature = key.sign(pre_authentication_encoding(PayloadType.DESIRED, payload)).signature
-    return seal(PayloadType.DESIRED, payload, key_id(bytes(key.verify_key)), signature)
-
-
 @dataclass
 class AgentProcess:
     """The real supervisor, started and killed at will."""
@@ -179,12 +198,13 @@ class AgentProcess:
 
     def enrol(self) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)
+        install_roots(self.state_dir, self.server.image.first_root, self.server.director.first_root)
         save_identity(
             self.state_dir,
             Identity(
                 device=self.server.device,
                 seed=bytes(self.server.device_key).hex(),
-                server_key=bytes(self.server.key.verify_key).hex(),
+                server_key="0" * 64,
                 server_url="http://127.0.0.1:1",
                 topic_root=TOPICS.root,
                 broker_host="127.0.0.1",

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nacl.signing import SigningKey
 
 from edge_agent.contract.states import EventCode, Presence, Reason, Result, UpdateState
 from tests.fakes.agent import AgentProcess, FakeServer, Soak, make_bundle, running_agent
@@ -223,7 +222,7 @@ def test_unfit_and_untrusted_documents_are_refused(server: FakeServer, agent: Ag
     server.publish(good)
     server.desire(1, good)
     server.outcome(1)
-    server.desire(5, good, key=SigningKey.generate())
+    server.desire(5, good, forged=True)
     server.wait("an event", lambda: any(event.fields.get("reason") == "bad_signature" for event in server.events))
     server.desire(2, huge)
     report = server.outcome(2)
@@ -231,7 +230,7 @@ def test_unfit_and_untrusted_documents_are_refused(server: FakeServer, agent: Ag
     assert (report.outcome.result, report.outcome.reason) == (Result.REFUSED, Reason.LOW_MEMORY)
     assert report.running[0].version == 1
     server.desire(1, huge)
-    server.wait("an event", lambda: any(event.fields.get("reason") == "stale" for event in server.events))
+    server.wait("an event", lambda: any(event.fields.get("reason") == "rolled_back" for event in server.events))
 
 
 def test_worker_that_dies_is_replaced(server: FakeServer, agent: AgentProcess) -> None:

@@ -1,0 +1,232 @@
+"""Verifies what a device was shown: both packs against pinned roots and floors, then the order against the releases.
+
+House rules: an image repository that verifies is kept even where the order is refused, so that a yank cannot be undone
+by holding the director back; a director's metadata is kept only with an order that is followed, so that a stolen key
+cannot drive up its versions with orders that nobody can follow. Time is the own clock or the highest that the director
+signed for this device, whichever is later; the own clock is never kept, so that one that ran ahead once does no harm.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from edge_agent.adapters.trust_client import LISTED, ROLES, CacheFetcher, PackFetcher, Repository, open_repository
+from edge_agent.adapters.trust_floors import Floors, RoleVersion
+from edge_agent.adapters.trust_state import REPOSITORIES, DistrustedError, TrustState
+from edge_agent.contract import codec
+from edge_agent.contract.messages import Desired, TrustHeld
+from edge_agent.contract.states import Reason
+from edge_agent.contract.trust import DIRECTOR, IMAGE, NOTE, OversizeError, open_pack
+from edge_agent.core.trust_rules import Finding, Named, Order, Refusal, judge_order, read_director_note
+
+T = TypeVar("T")
+# The name under which the highest signed time (epoch ms) stands among the floors of the director.
+_TIME = "time"
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+_LAST = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Who verifies: id and class of board, and the journal's highest order, which stands in for all that was lost."""
+
+    device: str
+    profile: str
+    seq_floor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """A verified order, the repository that gave it, and the time that it proves."""
+
+    repository: Repository
+    order: Order
+    at: dt.datetime
+
+
+def verify_packs(state: TrustState, device: Device, now: dt.datetime) -> Finding:
+    """Verify the kept packs with the clock at `now`, and keep what is to be kept.
+
+    Raises:
+        OSError: the state folder is not writable.
+        sqlite3.Error: the same of trust.db.
+    """
+    with Floors.open(state.floors) as floors, ExitStack() as stack:
+        check = _Check(state, floors, device, stack)
+        for name in REPOSITORIES:
+            if not floors.held(name, ROLES[0]):
+                check.restore(name)
+        refusals: list[DistrustedError] = []
+        ordered, released = None, None
+        try:
+            ordered = check.order(now)
+        except DistrustedError as error:
+            refusals.append(error)
+        try:
+            released = check.releases(ordered, now)
+        except DistrustedError as error:
+            refusals.append(error)
+        if refusals or ordered is None or released is None:
+            return Finding(held_of(floors, refusals[0] if refusals else None))
+        try:
+            desired, renumbered = check.follow(ordered, released)
+        except DistrustedError as error:
+            return Finding(held_of(floors, error))
+        return Finding(held_of(floors, None), desired, renumbered)
+
+
+def held_of(floors: Floors, refusal: DistrustedError | None) -> TrustHeld:
+    """Return the versions held, and why the newest was refused."""
+    held = TrustHeld(
+        image_root=floors.held(IMAGE, "root"),
+        image_timestamp=floors.held(IMAGE, "timestamp"),
+        image_snapshot=floors.held(IMAGE, "snapshot"),
+        image_targets=floors.held(IMAGE, "targets"),
+        director_root=floors.held(DIRECTOR, "root"),
+        director_timestamp=floors.held(DIRECTOR, "timestamp"),
+        director_snapshot=floors.held(DIRECTOR, "snapshot"),
+        director_targets=floors.held(DIRECTOR, "targets"),
+    )
+    return held if refusal is None else replace(held, refused=refusal.reason, detail=refusal.detail)
+
+
+class _Check:
+    """One verification."""
+
+    def __init__(self, state: TrustState, floors: Floors, device: Device, stack: ExitStack) -> None:
+        self._state = state
+        self._floors = floors
+        self._device = device
+        self._stack = stack
+
+    def restore(self, name: str) -> None:
+        """Make the floors anew from the metadata kept last, as far as it verifies still; nothing expires here."""
+        with suppress(DistrustedError):
+            folder = self._stack.enter_context(self._state.workspace(name))
+            files = self._state.cached(name)
+            repository = open_repository(name, CacheFetcher(files), self._state.pinned(name), folder)
+            with suppress(DistrustedError):
+                repository.refresh(_EPOCH)
+                repository.load_delegations(files)
+            # Without a timestamp there is nothing but what was pinned, which is no floor of anything.
+            if any(one.role == ROLES[1] for one in repository.versions()):
+                times = self._times(repository) if repository.is_whole else ()
+                self._raise(repository, times)
+
+    def order(self, now: dt.datetime) -> _Ordered | None:
+        """Verify the director's pack; nothing where none came yet.
+
+        Raises:
+            DistrustedError: why it is not believed.
+        """
+        director = self._open(DIRECTOR)
+        if director is None:
+            return None
+        director.refresh(now)
+        self._check_floors(director)
+        note = _ok(read_director_note(director.field(NOTE)))
+        at = max(now, self._time_floor(director), _moment(note.ts))
+        if expired := director.expired_at(at):
+            detail = f"director: {expired} is expired at {at:%Y-%m-%d %H:%M} UTC (the later of clock and signed times)"
+            raise DistrustedError(Reason.EXPIRED, detail)
+        known = self._floors.knows(DIRECTOR, ROLES[3])
+        if not known and director.seq < self._device.seq_floor:
+            detail = f"director: order {director.seq} is below {self._device.seq_floor}, which the journal has seen"
+            raise DistrustedError(Reason.ROLLED_BACK, detail)
+        return _Ordered(director, Order(director.seq, note, director.targets()), at)
+
+    def releases(self, ordered: _Ordered | None, now: dt.datetime) -> Mapping[str, Named] | None:
+        """Verify the image pack, keep it, and return what it lists of an order; nothing where none came yet.
+
+        Raises:
+            DistrustedError: why it is not believed.
+        """
+        image = self._open(IMAGE)
+        if image is None:
+            return None
+        image.refresh(ordered.at if ordered else max(now, self._time_floor(None)))
+        self._check_floors(image)
+        names = [target.name for target in ordered.order.targets] if ordered else []
+        found = {name: target for name in names if (target := image.find(name)) is not None}
+        self._check_floors(image)  # of the delegated roles too, which `find` has loaded
+        self._keep(image, ())
+        return found
+
+    def follow(self, ordered: _Ordered, released: Mapping[str, Named]) -> tuple[Desired, bool]:
+        """Judge an order; where it is followed its metadata is kept. Return whether its numbers begin anew, too.
+
+        Raises:
+            DistrustedError: why it is not followed.
+        """
+        director = ordered.repository
+        desired = _ok(judge_order(ordered.order, released, self._device.device, self._device.profile))
+        renumbered = self._floors.is_lifted(DIRECTOR, director.version_of(ROLES[3]))
+        self._keep(director, self._times(director))
+        return desired, renumbered
+
+    def _open(self, name: str) -> Repository | None:
+        data = self._state.pack(name)
+        if data is None:
+            return None
+        try:
+            files = open_pack(data)
+        except codec.MalformedError as error:
+            reason = Reason.OVERSIZE if isinstance(error, OversizeError) else Reason.MALFORMED
+            raise DistrustedError(reason, f"{name}: {error}") from error
+        folder = self._stack.enter_context(self._state.workspace(name))
+        return open_repository(name, PackFetcher(files), self._state.pinned(name), folder)
+
+    def _check_floors(self, repository: Repository) -> None:
+        name = repository.name
+        for role in repository.versions():
+            floor = self._floors.in_force(name, role)
+            if floor is None:
+                continue
+            if role.version < floor.version:
+                detail = f"{name}: {role.role} {role.version} is below {floor.version}, which this device has seen"
+                raise DistrustedError(Reason.ROLLED_BACK, detail)
+            if role.version == floor.version and role.digest != floor.digest:
+                detail = f"{name}: there are two different contents of {role.role} {role.version}"
+                raise DistrustedError(Reason.INCONSISTENT, detail)
+        listed = {role.role for role in repository.versions()}
+        for floor in self._floors.named(name, LISTED, repository.version_of(ROLES[2])):
+            if floor.role not in listed and repository.is_delegated(floor.role.removeprefix(LISTED)):
+                detail = f"{name}: the snapshot does not list {floor.role.removeprefix(LISTED)} any more"
+                raise DistrustedError(Reason.INCONSISTENT, detail)
+
+    def _time_floor(self, director: Repository | None) -> dt.datetime:
+        """Return the highest time that was signed with keys that are trusted still; with whatever keys without one."""
+        if director is None:
+            floors = self._floors.all_of(DIRECTOR, _TIME)
+        else:
+            floors = self._floors.named(DIRECTOR, _TIME, director.version_of(ROLES[3]))
+        return _moment(max((floor.version for floor in floors), default=0))
+
+    def _times(self, director: Repository) -> tuple[RoleVersion, ...]:
+        """Return the time that a director signed, as a floor; an image repository signs none."""
+        note = read_director_note(director.field(NOTE))
+        if director.name != DIRECTOR or isinstance(note, Refusal):
+            return ()
+        return (replace(director.version_of(ROLES[3]), role=_TIME, version=note.ts, digest=""),)
+
+    def _keep(self, repository: Repository, times: tuple[RoleVersion, ...]) -> None:
+        """Raise the floors first: metadata that is lost after that costs nothing."""
+        self._raise(repository, times)
+        self._state.keep(repository.name, repository.folder)
+
+    def _raise(self, repository: Repository, times: tuple[RoleVersion, ...]) -> None:
+        versions = repository.versions()
+        self._floors.raise_to(repository.name, (*versions, *times), [one for one in versions if one.role in ROLES])
+
+
+def _ok(found: T | Refusal) -> T:
+    if isinstance(found, Refusal):
+        raise DistrustedError(found.reason, found.detail)
+    return found
+
+
+def _moment(epoch_ms: int) -> dt.datetime:
+    """Return a signed time, cut to what a date can hold."""
+    return min(_EPOCH + dt.timedelta(milliseconds=max(0, min(epoch_ms, 2**48))), _LAST)
