@@ -7,6 +7,7 @@ count within a boot, and the boot is counted here, so they need no writing of th
 away and begun anew from what the caller knows; one of a newer agent is refused.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Journal:
     def __init__(self, connection: sqlite3.Connection, reserve: Reserve, rebuilt: str = "") -> None:
         self._db = connection
         self._reserve = reserve
+        self._acknowledged: set[int] = set()
         self.rebuilt = rebuilt
 
     @classmethod
@@ -154,15 +156,16 @@ class Journal:
     def reports(self) -> tuple[QueuedReport, ...]:
         """Return the reports not acknowledged yet, oldest first."""
         rows = self._db.execute("SELECT id, body FROM report ORDER BY id").fetchall()
-        return tuple(QueuedReport(int(number), bytes(body)) for number, body in rows)
+        return tuple(
+            QueuedReport(int(number), bytes(body)) for number, body in rows if number not in self._acknowledged
+        )
 
     def acknowledge(self, number: int) -> None:
-        """Forget a report that the broker has acknowledged.
-
-        Raises:
-            UnwritableError: it stays, and will be sent again.
-        """
-        self._write(lambda: self._db.execute("DELETE FROM report WHERE id = ?", (number,)))
+        """Forget a report that the broker has acknowledged; on a full disk until the next start, which sends it again."""
+        self._acknowledged.add(number)
+        with contextlib.suppress(UnwritableError):
+            self._write(lambda: self._db.execute("DELETE FROM report WHERE id = ?", (number,)))
+            self._acknowledged.discard(number)
 
     def _queue(self, report: Report) -> None:
         """A newer report says all that an older one without an outcome said."""

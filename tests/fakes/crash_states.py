@@ -44,9 +44,9 @@ class Recording:
     before: Tree
     changes: tuple[Change, ...]
 
-    def syncs(self) -> list[int]:
-        """The positions of all flushes."""
-        return [number for number, change in enumerate(self.changes) if isinstance(change, Synced)]
+    def syncs(self) -> list[tuple[int, Synced]]:
+        """All flushes by their positions."""
+        return [(number, change) for number, change in enumerate(self.changes) if isinstance(change, Synced)]
 
     def without(self, position: int) -> "Recording":
         """The same, as it would be if one flush were forgotten."""

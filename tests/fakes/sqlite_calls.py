@@ -110,9 +110,7 @@ class _Layer:
         self._open_folder = _OPEN_FOLDER(self._on_open_folder)
 
     def watch_folders(self) -> None:
-        _SET_CALL(self.below.contents.set_call)(
-            self.below, b"openDirectory", ctypes.cast(self._open_folder, c_void_p)
-        )
+        _SET_CALL(self.below.contents.set_call)(self.below, b"openDirectory", ctypes.cast(self._open_folder, c_void_p))
 
     def unwatch_folders(self) -> None:
         _SET_CALL(self.below.contents.set_call)(self.below, b"openDirectory", self._folder_call)

@@ -45,7 +45,7 @@ class Procedure:
     act: Callable[[Path, Recorder], object]
     read: Callable[[Path], Seen]
     allowed: tuple[frozenset[Seen], ...]
-    spare: int = 0
+    spare: tuple[str, ...] = ()
 
 
 def identity(server_url: str) -> Identity:
@@ -176,7 +176,13 @@ def begin_journal(folder: Path, disk: Recorder) -> None:
         disk.promise()
 
 
+def no_journal(folder: Path) -> None:
+    """The reserve is here already; it is an empty one, since states are laid out by the thousand."""
+    (folder / "agent.reserve").touch()
+
+
 def saved_journal(folder: Path) -> None:
+    no_journal(folder)
     with journal(folder) as opened:
         opened.count_boot()
         opened.save(FETCHING, Report(b"fetching", terminal=True))
@@ -204,6 +210,7 @@ def read_rebuilt(folder: Path) -> Seen:
 def rebuild_journal(folder: Path, disk: Recorder) -> None:
     with journal(folder) as opened:
         assert opened.rebuilt
+        opened.save(VERIFYING)
         disk.promise()
 
 
@@ -241,29 +248,87 @@ def seen(*values: Seen) -> frozenset[Seen]:
     return frozenset(values)
 
 
-_REBUILT = UpdateState.REPORTING
+_REPORTING = UpdateState.REPORTING
 _BOTH, _LAST = (b"fetching", b"verifying"), (b"verifying",)
+# SQLite flushes its rollback journal once before it counts the records in it, and once after; each has a checksum.
+_TRANSACTION = ("agent.db-journal", ".", "agent.db-journal", "agent.db", ".")
 
 PROCEDURES: dict[str, Procedure] = {
-    "the first identity": Procedure(nothing, first_identity, lambda f: read_identity(f / "var" / "state"), (
-        seen(ABSENT, NEW), seen(NEW))),
+    "the first identity": Procedure(
+        nothing,
+        first_identity,
+        lambda folder: read_identity(folder / "var" / "state"),
+        (seen(ABSENT, NEW), seen(NEW)),
+        spare=("var", "var/state"),  # empty as yet
+    ),
     "another identity": Procedure(
-        lambda f: save_identity(f, identity(OLD)), rewrite_identity, read_identity, (seen(OLD, NEW), seen(NEW))),
-    "a chunk": Procedure(nothing, store_chunk, read_chunk, (seen(ABSENT, NEW), seen(NEW))),
+        lambda folder: save_identity(folder, identity(OLD)),
+        rewrite_identity,
+        read_identity,
+        (seen(OLD, NEW), seen(NEW)),
+    ),
+    "a chunk": Procedure(nothing, store_chunk, read_chunk, (seen(ABSENT, NEW), seen(NEW)), spare=("chunks",)),
     "chunks removed": Procedure(
-        lambda f: store_chunk(f, Recorder()), drop_chunks, read_chunk, (seen(NEW, ABSENT),)),
-    "a bundle": Procedure(stocked, stage_bundle, read_bundle, (seen(ABSENT, NEW), seen(NEW))),
+        lambda folder: store_chunk(folder, Recorder()),
+        drop_chunks,
+        read_chunk,
+        (seen(NEW, ABSENT),),
+        spare=("chunks", "."),  # of the start; one that comes back is removed again
+    ),
+    "a bundle": Procedure(
+        stocked,
+        stage_bundle,
+        read_bundle,
+        (seen(ABSENT, NEW), seen(NEW)),
+        spare=("bundles", "."),  # of the start
+    ),
     "a bundle removed": Procedure(place_bundle, remove_bundle, read_bundle, (seen(NEW, ABSENT),)),
-    "markers": Procedure(marked_once, mark_twice, read_markers, (
-        seen((4, (2, 2)), (5, (2, 2))), seen((5, (2, 2)), (5, (3, 3))), seen((5, (3, 3))))),
-    "a flip of folders": Procedure(flip_before, flip_over, read_flipped, (
-        seen((OLD, OLD), (NEW, NEW)), seen((NEW, NEW)))),
-    "a new journal": Procedure(nothing, begin_journal, read_journal, (
-        seen((_REBUILT, (), 0)), seen((_REBUILT, (), 0), (_REBUILT, (), 1)), seen((_REBUILT, (), 1)))),
-    "a transition with its report": Procedure(saved_journal, move_on, read_journal, (
-        seen((UpdateState.FETCHING, (b"fetching",), 1), (UpdateState.VERIFYING, _BOTH, 1)),
-        seen((UpdateState.VERIFYING, _BOTH, 1), (UpdateState.VERIFYING, _LAST, 1)),
-        seen((UpdateState.VERIFYING, _LAST, 1)))),
-    "a journal rebuilt": Procedure(damaged_journal, rebuild_journal, read_rebuilt, (
-        seen(_REBUILT), seen(_REBUILT))),
-}  # fmt: skip
+    "markers": Procedure(
+        marked_once,
+        mark_twice,
+        read_markers,
+        (
+            seen((4, (2, 2)), (5, (2, 2))),
+            seen((5, (2, 2)), (5, (3, 3))),
+            seen((5, (3, 3))),
+        ),
+        spare=("good", "."),  # of the start
+    ),
+    "a flip of folders": Procedure(
+        flip_before,
+        flip_over,
+        read_flipped,
+        (seen((OLD, OLD), (NEW, NEW)), seen((NEW, NEW))),
+        spare=(".staging-new", ".", "."),  # empty as yet; of the removal, which this reader does not look at
+    ),
+    "a new journal": Procedure(
+        no_journal,
+        begin_journal,
+        read_journal,
+        (
+            seen((_REPORTING, (), 0)),
+            seen((_REPORTING, (), 0), (_REPORTING, (), 1)),
+            seen((_REPORTING, (), 1)),
+        ),
+        spare=("agent.db-journal", ".", "agent.db-journal"),  # the name of a file in which nothing is kept yet
+    ),
+    "a transition with its report": Procedure(
+        saved_journal,
+        move_on,
+        read_journal,
+        (
+            seen((UpdateState.FETCHING, (b"fetching",), 1), (UpdateState.VERIFYING, _BOTH, 1)),
+            seen((UpdateState.VERIFYING, _BOTH, 1), (UpdateState.VERIFYING, _LAST, 1)),
+            seen((UpdateState.VERIFYING, _LAST, 1)),
+        ),
+        spare=(_TRANSACTION[0], _TRANSACTION[0]),
+    ),
+    "a journal rebuilt": Procedure(
+        damaged_journal,
+        rebuild_journal,
+        read_rebuilt,
+        (seen(_REPORTING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
+        # A rebuild that was lost or torn is repeated, until the first transition after it is promised.
+        spare=(".", ".", *_TRANSACTION, *_TRANSACTION[:3]),
+    ),
+}
