@@ -65,14 +65,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
-    from edge_agent.adapters import enrolment, identity, system, trust, trust_state
+    from edge_agent.adapters import durable, enrolment, identity, markers, system, trust, trust_state
     from edge_agent.contract.enrolment import EnrolRequest
 
     state_dir = config.state_path
     if (state_dir / identity.FILE_NAME).exists() and not options.force:
         return _say(FAILED, f"{state_dir} holds an identity already; add --force to begin anew as another device")
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(state_dir)
         board = system.find_board(config.profile, simulated=config.simulated, offered=config.runtimes)
         capabilities = system.capabilities(board, state_dir)
     except OSError as error:
@@ -87,9 +87,10 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
     try:
         answer = enrolment.enrol(options.server, request)
         # Another server counts its documents from the beginning: what was kept for the one before would refuse them.
-        for name in ("agent.db", "spool.db", "spool.db-wal", "spool.db-shm"):
+        for name in ("agent.db", "agent.db-journal", "spool.db", "spool.db-wal", "spool.db-shm"):
             (state_dir / name).unlink(missing_ok=True)
         trust_state.install_roots(state_dir, answer.image_root, answer.director_root)
+        markers.Markers(state_dir / "good").forget()
         identity.save_identity(state_dir, identity.identity_of(answer, seed, options.server))
     except enrolment.EnrolmentError as error:
         return _say(FAILED, f"not enrolled: {error}")

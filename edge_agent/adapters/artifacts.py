@@ -5,9 +5,9 @@ cut left it. Decompression is bounded in memory and in size before a byte is tru
 listed size and SHA-256.
 """
 
+import contextlib
 import hashlib
 import lzma
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -39,9 +39,8 @@ class ChunkStore:
         Raises:
             OSError: the folder is not writable.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.glob(".*.new"):
-            left.unlink(missing_ok=True)
+        durable.make_folder(self._folder)
+        durable.clear_remains(self._folder)
 
     def put(self, digest: str, data: bytes) -> None:
         """Store a chunk durably.
@@ -52,8 +51,14 @@ class ChunkStore:
         """
         if len(data) > CHUNK_BYTES or sha256(data) != digest:
             raise RejectedBytesError(Reason.DIGEST_MISMATCH, f"a chunk of {len(data)} bytes is not {digest[:12]}")
-        if not self.has(digest):
+        if self.has(digest):
+            return
+        try:
             durable.write_file(self._folder / digest, data)
+        except OSError:
+            with contextlib.suppress(OSError):  # it may be there and not surely: what counts as here must stay
+                (self._folder / digest).unlink()
+            raise
 
     def has(self, digest: str) -> bool:
         """Whether a chunk is here."""
@@ -90,16 +95,17 @@ class ChunkStore:
             RejectedBytesError: not xz, over the memory limit, or not of the listed size and SHA-256.
             OSError: the disk is full or failing.
         """
+        durable.write_pieces(path, self._checked(file))
+
+    def _checked(self, file: PackedFile) -> Iterator[bytes]:
+        """Give the file's bytes on, none beyond its listed size, and reject them at the end where they are others."""
         digest, size = hashlib.sha256(), 0
-        with path.open("wb") as out:
-            for piece in self._decompress(file):
-                size += len(piece)
-                if size > file.size:
-                    raise _rejected(file, f"expands beyond its {file.size} bytes")
-                digest.update(piece)
-                out.write(piece)
-            out.flush()
-            os.fsync(out.fileno())
+        for piece in self._decompress(file):
+            size += len(piece)
+            if size > file.size:
+                raise _rejected(file, f"expands beyond its {file.size} bytes")
+            digest.update(piece)
+            yield piece
         if size != file.size or digest.hexdigest() != file.sha256:
             raise _rejected(file, f"{size} bytes of SHA-256 {digest.hexdigest()[:12]} came out")
 

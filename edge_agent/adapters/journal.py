@@ -1,30 +1,56 @@
 """The supervisor's durable memory (agent.db): the update, the boot counter, and reports not acknowledged yet.
 
-House rules: SQLite with `synchronous=FULL`; a transition and the report of it are one transaction, so a power cut
-leaves both or neither. One writer: the main loop. Numbers of events, windows and reports count within a boot, and the
-boot is counted here, so they need no writing of their own.
+House rules: SQLite with a rollback journal and `synchronous=EXTRA`, since with FULL the removal of that journal, which
+is the commit, is not flushed, and a power cut takes the transaction back. A transition and the report of it are one
+transaction, so a power cut leaves both or neither. One writer: the main loop. Numbers of events, windows and reports
+count within a boot, and the boot is counted here, so they need no writing of their own. A damaged journal is moved
+away and begun anew from what the caller knows; one of a newer agent is refused.
 """
 
+import contextlib
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from edge_agent.adapters import durable
+from edge_agent.adapters.reserve import Reserve
 from edge_agent.contract import codec
 from edge_agent.core.update_machine import Update
 
-_SCHEMA = 1
-_TABLES = """
-CREATE TABLE IF NOT EXISTS update_row (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS report (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, terminal INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
-"""
+_SCHEMA = 2
+_OLDER = 1  # the update without its checksum
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS update_row (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS report ("
+    "id INTEGER PRIMARY KEY AUTOINCREMENT, terminal INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+)
+_UNREADABLE = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+        sqlite3.SQLITE_IOERR_DATA,
+    }
+)
+_DAMAGE = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_PRIMARY = 0xFF
+T = TypeVar("T")
 
 
 class JournalError(Exception):
-    """The journal cannot be read: the state folder is damaged, or of a newer agent."""
+    """The journal cannot be used: it is of a newer agent, or the state folder cannot be written."""
+
+
+class UnwritableError(Exception):
+    """Nothing was written: the disk is full or failing. What was to be saved is owed still."""
+
+
+class _DamagedError(Exception):
+    """What is in the file is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +70,35 @@ class QueuedReport:
 
 
 class Journal:
-    """agent.db, open; use as a context manager."""
+    """agent.db, open; use as a context manager. `rebuilt` says why it was begun anew, where it was."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, reserve: Reserve, rebuilt: str = "") -> None:
         self._db = connection
+        self._reserve = reserve
+        self._acknowledged: set[int] = set()
+        self.rebuilt = rebuilt
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open or make the journal.
+    def open(cls, path: Path, lost: Callable[[], Update | None] = lambda: None) -> Self:
+        """Open the journal, or make it of what `lost` returns: the update of a journal that has been lost, if any.
 
         Raises:
-            JournalError: it is damaged, or its schema is of a newer agent.
+            JournalError: its schema is of a newer agent, or it cannot be read or written now.
         """
+        reserve = Reserve(path.with_name(f"{path.stem}.reserve"))
         try:
-            db = sqlite3.connect(path, isolation_level=None)
-        except sqlite3.Error as error:
-            raise JournalError(f"{path} cannot be opened: {error}") from error
-        try:
-            db.execute("PRAGMA journal_mode=DELETE")
-            db.execute("PRAGMA synchronous=FULL")
-            (schema,) = db.execute("PRAGMA user_version").fetchone()
-            if schema not in (0, _SCHEMA):
-                raise JournalError(f"{path} has schema {schema}; this agent knows {_SCHEMA}")
-            db.executescript(_TABLES)
-            db.execute(f"PRAGMA user_version={_SCHEMA:d}")
-        except sqlite3.Error as error:
-            db.close()
-            raise JournalError(f"{path} is damaged: {error}; move it away to begin anew") from error
-        except JournalError:
-            db.close()
-            raise
-        return cls(db)
+            try:
+                db, rebuilt = _connect(path, lost)
+            except _DamagedError as error:
+                _move_away(path)
+                db, _ = _connect(path, lost)
+                rebuilt = f"{path.name} was damaged: {error}"
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.Error) and _is_full(error) and reserve.give_up():
+                return cls.open(path, lost)
+            raise JournalError(f"{path} cannot be used now: {error}; look after the disk") from error
+        reserve.keep()
+        return cls(db, reserve, rebuilt)
 
     def close(self) -> None:
         """Close the file."""
@@ -90,73 +114,165 @@ class Journal:
         """Close the file."""
         self.close()
 
-    def count_boot(self) -> int:
-        """Count one more start of the supervisor, durably, and return its number (from 1)."""
-        statement = (
-            "INSERT INTO counter VALUES ('boot', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
-        )
-        rows = self._db.execute(statement).fetchall()
-        return int(rows[0][0])
-
-    def load(self) -> Update:
-        """Return the update as it was saved last; a fresh one in a new journal.
+    def count_boot(self, seen: int = 0) -> int:
+        """Count one more start of the supervisor, durably, and return its number: from 1, and above `seen`.
 
         Raises:
-            JournalError: the row is not readable.
+            UnwritableError: nothing was written.
         """
-        row = self._db.execute("SELECT body FROM update_row WHERE id = 1").fetchone()
-        if row is None:
-            return Update()
-        try:
-            return codec.decode(Update, row[0])
-        except codec.MalformedError as error:
-            raise JournalError(f"the update in the journal is not readable: {error}") from error
+        statement = (
+            "INSERT INTO counter VALUES ('boot', ?1 + 1)"
+            " ON CONFLICT (name) DO UPDATE SET value = max(value, ?1) + 1 RETURNING value"
+        )
+        return self._write(lambda: int(self._db.execute(statement, (seen,)).fetchall()[0][0]))
+
+    def load(self) -> Update:
+        """Return the update as it was saved last; a fresh one in a new journal."""
+        return _load(self._db)
 
     def save(self, update: Update, report: Report | None = None) -> None:
         """Write the update and, in the same transaction, the report of it.
 
         Raises:
-            sqlite3.Error: nothing was written (a full or failing disk).
+            UnwritableError: nothing was written.
         """
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.execute(
-                "INSERT INTO update_row VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-                (codec.encode(update),),
-            )
+
+        def work() -> None:
+            _store(self._db, update)
             if report is not None:
                 self._queue(report)
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+
+        self._write(work)
+        self._reserve.keep()
 
     def queue_report(self, report: Report) -> None:
         """Put a report into the outbox without a transition (capabilities or progress changed).
 
         Raises:
-            sqlite3.Error: nothing was written.
+            UnwritableError: nothing was written.
         """
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._queue(report)
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        self._write(lambda: self._queue(report))
 
     def reports(self) -> tuple[QueuedReport, ...]:
         """Return the reports not acknowledged yet, oldest first."""
         rows = self._db.execute("SELECT id, body FROM report ORDER BY id").fetchall()
-        return tuple(QueuedReport(int(number), bytes(body)) for number, body in rows)
+        return tuple(
+            QueuedReport(int(number), bytes(body)) for number, body in rows if number not in self._acknowledged
+        )
 
     def acknowledge(self, number: int) -> None:
-        """Forget a report that the broker has acknowledged."""
-        self._db.execute("DELETE FROM report WHERE id = ?", (number,))
+        """Forget a report that the broker has acknowledged; on a full disk until the next start, which sends it again."""
+        self._acknowledged.add(number)
+        with contextlib.suppress(UnwritableError):
+            self._write(lambda: self._db.execute("DELETE FROM report WHERE id = ?", (number,)))
+            self._acknowledged.discard(number)
 
     def _queue(self, report: Report) -> None:
         """A newer report says all that an older one without an outcome said."""
         self._db.execute("DELETE FROM report WHERE terminal = 0")
         self._db.execute("INSERT INTO report (terminal, body) VALUES (?, ?)", (int(report.terminal), report.body))
+
+    def _write(self, work: Callable[[], T]) -> T:
+        """Do the work as one transaction; on a full disk once more, with the room of the reserve."""
+        try:
+            try:
+                return _transact(self._db, work)
+            except sqlite3.Error as error:
+                if not _is_full(error) or not self._reserve.give_up():
+                    raise
+                return _transact(self._db, work)
+        except sqlite3.Error as error:
+            raise UnwritableError(f"the journal cannot be written: {error}") from error
+
+
+def _connect(path: Path, lost: Callable[[], Update | None]) -> tuple[sqlite3.Connection, str]:
+    """Open and look at everything, so that damage is found now; return why it was made of `lost`, if it was.
+
+    Raises:
+        _DamagedError: what is in the file is not what was written.
+        JournalError: it is of a newer agent.
+        sqlite3.Error: it cannot be read or written now.
+    """
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=DELETE")
+        db.execute("PRAGMA synchronous=EXTRA")
+        (schema,) = db.execute("PRAGMA user_version").fetchone()
+        if schema > _SCHEMA:
+            raise JournalError(f"{path} has schema {schema}; this agent knows {_SCHEMA}")
+        _examine(db)
+        rebuilt = _transact(db, lambda: _make(db, schema, lost)) if schema != _SCHEMA else ""
+        _load(db)
+    except sqlite3.Error as error:
+        db.close()
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        if code in _UNREADABLE or code & _PRIMARY in _DAMAGE:
+            raise _DamagedError(str(error)) from error
+        raise
+    except (JournalError, _DamagedError):
+        db.close()
+        raise
+    return db, rebuilt
+
+
+def _examine(db: sqlite3.Connection) -> None:
+    (verdict, *_), *_ = db.execute("PRAGMA integrity_check(1)").fetchall()
+    if verdict != "ok":
+        raise _DamagedError(str(verdict))
+
+
+def _make(db: sqlite3.Connection, schema: int, lost: Callable[[], Update | None]) -> str:
+    """Make the tables, or bring those of an older agent up to date, within the transaction of the caller."""
+    for table in _TABLES:
+        db.execute(table)
+    known = None
+    if schema == _OLDER:
+        _store(db, _load(db, sealed=False))
+    elif (known := lost()) is not None:
+        _store(db, known)
+    db.execute(f"PRAGMA user_version={_SCHEMA:d}")
+    return "" if known is None else "agent.db was missing or empty"
+
+
+def _load(db: sqlite3.Connection, *, sealed: bool = True) -> Update:
+    row = db.execute("SELECT body FROM update_row WHERE id = 1").fetchone()
+    if row is None:
+        return Update()
+    try:
+        return codec.decode(Update, durable.unseal(row[0]) if sealed else row[0])
+    except (durable.DamagedError, codec.MalformedError) as error:
+        raise _DamagedError(f"the update is not readable: {error}") from error
+
+
+def _store(db: sqlite3.Connection, update: Update) -> None:
+    db.execute(
+        "INSERT INTO update_row VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+        (durable.seal(codec.encode(update)),),
+    )
+
+
+def _transact(db: sqlite3.Connection, work: Callable[[], T]) -> T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        done = work()
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return done
+
+
+def _move_away(path: Path) -> None:
+    """Keep the damaged file for whoever looks into it; its rollback journal goes after it, and never before it.
+
+    Without its journal a file that was half written would look whole.
+    """
+    path.rename(path.with_name(f"{path.name}.damaged"))
+    durable.sync_folder(path.parent)
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    durable.sync_folder(path.parent)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL

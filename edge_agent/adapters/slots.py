@@ -1,9 +1,11 @@
 """Verified bundles on disk (bundles/<digest>/): staged aside, verified file by file, flushed, renamed into place.
 
-House rules: a folder named by a digest is complete and was verified; a cut leaves only `.staging-*`, which is removed.
+House rules: a folder named by a digest is complete and was verified; it comes and goes as a whole, and what a cut
+leaves of its making (`.staging-*`) or removal (`.gone-*`) is cleared at the next start.
 Before a worker loads a bundle again after a restart, `verify` reads it once more, since cards rot.
 """
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterable
@@ -33,9 +35,8 @@ class Slots:
         Raises:
             OSError: the folder is not writable.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.glob(f"{_STAGING}*"):
-            shutil.rmtree(left)
+        durable.make_folder(self._folder)
+        durable.clear_remains(self._folder, f"{_STAGING}*")
 
     def path(self, digest: str) -> Path:
         """Return the folder of a bundle."""
@@ -80,7 +81,7 @@ class Slots:
         try:
             _verify(self.path(bundle.digest), bundle)
         except RejectedBytesError:
-            shutil.rmtree(self.path(bundle.digest), ignore_errors=True)
+            self._remove(bundle.digest)
             raise
 
     def manifest(self, digest: str) -> Manifest:
@@ -97,7 +98,11 @@ class Slots:
         kept = set(digests)
         for path in self._folder.iterdir():
             if path.name not in kept and not path.name.startswith("."):
-                shutil.rmtree(path, ignore_errors=True)
+                self._remove(path.name)
+
+    def _remove(self, digest: str) -> None:
+        with contextlib.suppress(OSError):
+            durable.remove_folder(self.path(digest))
 
 
 def _verify(folder: Path, bundle: DesiredBundle) -> None:

@@ -106,3 +106,4 @@ class EventCode(StrEnum):
     WORKER_RESTARTED = "worker_restarted"
     MODEL_DISABLED = "model_disabled"
     SPOOL_DROPPED = "spool_dropped"
+    JOURNAL_REBUILT = "journal_rebuilt"

@@ -202,6 +202,24 @@ def wake(update: Update) -> Update:
     return _interrupted(update)
 
 
+def recovered(good: Desired | None, proofs: tuple[Proof, ...], highest_seq: int) -> Update:
+    """Return the update of a device that knows only its last committed set and the greatest sequence number it saw.
+
+    The commit is reported again, since its report may be lost. The newest document is taken in again, since what was
+    done about it is lost; older ones stay refused.
+    """
+    if good is None:
+        return Update(highest_seq=max(0, highest_seq - 1))
+    return Update(
+        state=UpdateState.REPORTING,
+        target=good,
+        good=good,
+        proofs=proofs,
+        verdict=Verdict(Result.SUCCEEDED, Reason.OK),
+        highest_seq=max(good.seq, highest_seq - 1),
+    )
+
+
 def try_once(update: Update) -> Update:
     """Begin a trial of the staged set, or fail where all trials are spent.
 

@@ -23,6 +23,7 @@ from edge_agent.adapters.broker import Broker, BrokerAddress, BrokerTimes, Will
 from edge_agent.adapters.identity import Identity, load_identity
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.listeners import listen_tcp, listen_unix
+from edge_agent.adapters.markers import Markers
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import DeviceKey
@@ -35,6 +36,7 @@ from edge_agent.contract.topics import Topics, Up
 from edge_agent.supervisor.config import AgentConfig
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
+from edge_agent.supervisor.keeping import Keeper
 from edge_agent.supervisor.loop import Inputs, Loop, LoopParts, StopRequested
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
 from edge_agent.supervisor.service import Service
@@ -76,7 +78,7 @@ def run(config: AgentConfig, command: tuple[str, ...] | None = None) -> None:
 
     Raises:
         IdentityError: the device is not enrolled.
-        JournalError: the state folder is damaged.
+        JournalError: the journal is of a newer agent, or the disk cannot be read or written.
         StartError: another agent runs here, or an address is in use.
         OSError: the state folder is not writable.
     """
@@ -87,12 +89,14 @@ def run(config: AgentConfig, command: tuple[str, ...] | None = None) -> None:
     _listen_for_signals(inputs, stop)
     with ExitStack() as stack:
         stack.enter_context(_locked(state_dir))
-        journal = stack.enter_context(Journal.open(state_dir / "agent.db"))
+        markers = Markers(state_dir / "good")
+        markers.prepare()
+        journal = stack.enter_context(Journal.open(state_dir / "agent.db", markers.rebuilt))
         spool = stack.enter_context(Spool.open(state_dir / "spool.db", config.telemetry.spool_mb))
         listeners = tuple(stack.enter_context(listener) for listener in _listeners(config, stop))
         if stop.is_set():
             return
-        loop = _compose(config, identity, journal, spool, listeners, command or worker_command(config), inputs)
+        loop = _compose(config, identity, journal, markers, spool, listeners, command or worker_command(config), inputs)
         loop.run()
 
 
@@ -100,6 +104,7 @@ def _compose(
     config: AgentConfig,
     identity: Identity,
     journal: Journal,
+    markers: Markers,
     spool: Spool,
     listeners: tuple[socket.socket, ...],
     command: tuple[str, ...],
@@ -108,7 +113,8 @@ def _compose(
     """Make the parts and start their threads."""
     state_dir, device, now = config.state_path, identity.device, time.monotonic()
     board = system.find_board(config.profile, simulated=config.simulated, offered=config.runtimes)
-    boot, topics = journal.count_boot(), Topics(identity.topic_root)
+    boot, topics = journal.count_boot(markers.boot), Topics(identity.topic_root)
+    markers.see(boot=boot)
 
     def capabilities() -> Capabilities:
         return system.capabilities(board, state_dir)
@@ -125,7 +131,17 @@ def _compose(
     times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
     service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
     updates = Updates(
-        UpdateParts(journal, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
+        UpdateParts(
+            Keeper(journal, markers),
+            chunks,
+            slots,
+            disk,
+            fetcher,
+            service,
+            reporter,
+            capabilities,
+            telemetry.tell,
+        ),
         _update_settings(config, device),
         journal.load(),
     )
@@ -138,6 +154,9 @@ def _compose(
     )
     disk.start()
     telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
+    if journal.rebuilt:
+        _log.error("journal_rebuilt detail=%r", journal.rebuilt)
+        telemetry.tell(EventCode.JOURNAL_REBUILT, journal.rebuilt)
     broker.start()
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(parts, inputs, blank)

@@ -1,34 +1,37 @@
 """What updates act on, the settings that they need, and how a bundle set becomes a worker's load."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.adapters.artifacts import ChunkStore, RejectedBytesError
-from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.slots import Slots
-from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, DesiredBundle
+from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, DesiredBundle, Outcome
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
 from edge_agent.core.control import Load, LoadModel
 from edge_agent.core.update_machine import Update
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
+from edge_agent.supervisor.keeping import Keeper
 from edge_agent.supervisor.reporter import Reporter
 from edge_agent.supervisor.service import Service
 
 # A download that is tried again soon finds its chunks here.
 KEEP_CHUNKS = frozenset({Reason.FETCH_TIMEOUT, Reason.SUPERSEDED, Reason.INTERRUPTED})
-EVENTS = {
+_EVENTS = {
     Result.SUCCEEDED: EventCode.UPDATE_SUCCEEDED,
     Result.FAILED: EventCode.UPDATE_FAILED,
     Result.REFUSED: EventCode.UPDATE_REFUSED,
 }
+Tell = Callable[[EventCode, str, str | None, dict[str, str]], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateParts:
     """What the updates act on."""
 
-    journal: Journal
+    keeper: Keeper
     chunks: ChunkStore
     slots: Slots
     disk: Disk
@@ -36,7 +39,7 @@ class UpdateParts:
     service: Service
     reporter: Reporter
     board: Callable[[], Capabilities]
-    tell: Callable[[EventCode, str, str | None, dict[str, str]], None]
+    tell: Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,11 @@ def model_of(update: Update, digest: str | None) -> str | None:
     return next((bundle.model for bundle in bundles if bundle.digest == digest), None)
 
 
-def next_due(update: Update, since: float, now: float, parts: UpdateParts, settings: UpdateSettings) -> float | None:
-    """Return when an update, which is in its state `since` then, has something to do."""
+def next_due(update: Update, since: float, settings: UpdateSettings, fetcher: Fetcher, now: float) -> float | None:
+    """Return when a state that began at `since` has something to do, if time alone brings it about."""
     match update:
         case Update(state=UpdateState.FETCHING):
-            return parts.fetcher.next_due(now)
+            return fetcher.next_due(now)
         case Update(state=UpdateState.SOAKING, target=Desired(soak=soak)):
             edges = (since + soak.min_s, since + soak.max_s)
             return next((edge for edge in edges if edge > now), now + settings.beat_s)
@@ -105,3 +108,11 @@ def next_due(update: Update, since: float, now: float, parts: UpdateParts, setti
             return since + settings.restore_timeout_s
         case _:
             return None
+
+
+def tell_outcome(outcome: Outcome, tell: Tell) -> None:
+    """Say how an update ended, to the server and in the log."""
+    fields = {"reason": str(outcome.reason), "desired_seq": str(outcome.desired_seq)}
+    tell(_EVENTS[outcome.result], outcome.detail, outcome.model, fields)
+    level = logging.INFO if outcome.result is Result.SUCCEEDED else logging.WARNING
+    _log.log(level, "update_ended result=%s reason=%s detail=%r", outcome.result, outcome.reason, outcome.detail)

@@ -6,7 +6,7 @@ begun again after a restart. Inputs that do not fit the present state are late a
 
 import logging
 
-from edge_agent.contract.messages import AgentSettings, Desired, Running
+from edge_agent.contract.messages import AgentSettings, Desired, Outcome, Running
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
 from edge_agent.core.control import Beat
 from edge_agent.core.offer_rules import Offer, judge_document, judge_offer
@@ -35,7 +35,6 @@ from edge_agent.supervisor import news as news_room
 from edge_agent.supervisor.fetching import Fetched
 from edge_agent.supervisor.reporter import epoch_ms
 from edge_agent.supervisor.update_parts import (
-    EVENTS,
     KEEP_CHUNKS,
     UpdateParts,
     UpdateSettings,
@@ -43,6 +42,7 @@ from edge_agent.supervisor.update_parts import (
     make_load,
     model_of,
     next_due,
+    tell_outcome,
 )
 
 _log = logging.getLogger(__name__)
@@ -74,10 +74,12 @@ class Updates:
 
     def start(self, now: float) -> None:
         """Continue after a restart: see what it makes of the update, serve, report, and do what is owed."""
-        for bundle, detail in damaged(self._parts.slots, served(wake(self.update))):
+        self.update = wake(self.update)
+        self._parts.slots.keep_only(digests(self.update.good) | digests(self.update.target))
+        for bundle, detail in damaged(self._parts.slots, served(self.update)):
             self._disable(bundle.digest, detail)
         self._serve()
-        self._commit(wake(self.update), now)
+        self._commit(self.update, now)
         if self.update.state is UpdateState.IDLE:
             self._begin(now)
 
@@ -110,7 +112,7 @@ class Updates:
         elif self.update.state is UpdateState.IDLE:
             self._begin(now)
         else:
-            self._parts.journal.save(self.update)
+            self._parts.keeper.note(self.update)
 
     def desired_refused(self, reason: Reason, detail: str) -> None:
         """Say once that what came is not acted upon; what runs goes on."""
@@ -120,7 +122,12 @@ class Updates:
             self._parts.tell(EventCode.UPDATE_REFUSED, detail, None, {"reason": str(reason)})
 
     def tick(self, now: float) -> None:
-        """Look at what is due: the fetch, the soak, the restored set."""
+        """Look at what is due: the fetch, the soak, the restored set; nothing moves while the disk is full."""
+        keeper = self._parts.keeper
+        if keeper.unsaved is not None:
+            if now >= keeper.retry_at:
+                self._commit(keeper.unsaved, now)
+            return
         match self.update:
             case Update(state=UpdateState.FETCHING):
                 self._fetch_on(now)
@@ -135,7 +142,9 @@ class Updates:
 
     def next_due(self, now: float) -> float | None:
         """Return when `tick` has something to do."""
-        return next_due(self.update, self._since, now, self._parts, self._settings)
+        if self._parts.keeper.unsaved is not None:
+            return self._parts.keeper.retry_at
+        return next_due(self.update, self._since, self._settings, self._parts.fetcher, now)
 
     def disk_done(self, result: disk_room.Staged | disk_room.DiskFailed, now: float) -> None:
         """The disk has staged the set, or could not, or could not store a chunk."""
@@ -176,7 +185,7 @@ class Updates:
     def refresh_report(self) -> None:
         """Report again without a transition: progress or what runs has changed."""
         made = self._parts.reporter.report(self.update, self.disabled, self._parts.fetcher.counts, terminal=False)
-        self._parts.journal.queue_report(made)
+        self._parts.keeper.queue(made)
         self.last_report = made.body
 
     def _begin(self, now: float) -> None:
@@ -202,11 +211,14 @@ class Updates:
     def _commit(self, new: Update, now: float) -> None:
         ended = new.outcome != self.update.outcome
         made = self._parts.reporter.report(new, self.disabled, self._parts.fetcher.counts, terminal=ended)
-        self._parts.journal.save(new, made)
+        if not self._parts.keeper.save(new, made, now):
+            return  # `tick` tries again; what serves goes on
         self.last_report = made.body
         self.update, self._since = new, now
         if (effect := owed(new)) is not None:
             self._run(effect, now)
+        elif ended and new.outcome is not None:
+            self._ended(new.outcome, now)
 
     def _fail(self, verdict: Verdict, now: float) -> None:
         self._move(Move.FAIL, now, advance(self.update, Move.FAIL, verdict=verdict))
@@ -234,6 +246,7 @@ class Updates:
                 self.disabled = frozenset()  # what was proven just now has its chance
                 self._serve()
             case Effect.COMMIT:
+                self._parts.keeper.mark(target, self.update.proofs)
                 self._move(Move.COMMITTED, now)
             case Effect.RESTORE:
                 self._parts.fetcher.end()
@@ -270,19 +283,15 @@ class Updates:
                 pass
 
     def _report(self, now: float) -> None:
-        """End the update: outcome, event, what may be thrown away; then begin with what waits."""
+        """End the update with its outcome."""
         self._serve()
-        done = report(self.update, epoch_ms())
-        outcome = done.outcome
-        if outcome is None:
-            raise AssertionError("a report without an outcome")
-        self.disabled &= digests(done.good)
-        self._commit(done, now)
-        fields = {"reason": str(outcome.reason), "desired_seq": str(outcome.desired_seq)}
-        self._parts.tell(EVENTS[outcome.result], outcome.detail, outcome.model, fields)
-        level = logging.INFO if outcome.result is Result.SUCCEEDED else logging.WARNING
-        _log.log(level, "update_ended result=%s reason=%s detail=%r", outcome.result, outcome.reason, outcome.detail)
-        self._parts.slots.keep_only(digests(done.good))
+        self.disabled &= digests(self.update.good)
+        self._commit(report(self.update, epoch_ms()), now)
+
+    def _ended(self, outcome: Outcome, now: float) -> None:
+        """Say how it ended, throw away what is not needed any more, and begin with what waits."""
+        tell_outcome(outcome, self._parts.tell)
+        self._parts.slots.keep_only(digests(self.update.good))
         if outcome.reason not in KEEP_CHUNKS:
             self._parts.chunks.keep_only(())
         self._begin(now)
