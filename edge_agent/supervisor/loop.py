@@ -55,9 +55,17 @@ class LoopParts:
 class Loop:
     """Runs until it is asked to stop."""
 
-    def __init__(self, device: str, parts: LoopParts, inputs: Inputs, blank: AgentStatus) -> None:
+    def __init__(
+        self,
+        device: str,
+        parts: LoopParts,
+        inputs: Inputs,
+        blank: AgentStatus,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._parts = parts
         self._inputs = inputs
+        self._clock = clock
         self._desired_topic = parts.topics.desired(device)
         self._status = blank
         self._status_at = 0.0
@@ -73,12 +81,12 @@ class Loop:
         Raises:
             Exception: a bug; the process ends, and its supervisor starts it again.
         """
-        now = time.monotonic()
+        now = self._clock()
         self._parts.updates.start(now)
         self._parts.uplink.latest_report(self._parts.updates.last_report)
         while not self._stopping:
-            self._due(time.monotonic())
-            self._take(self._wait_s(time.monotonic()))
+            self._due(self._clock())
+            self._take(self._wait_s(self._clock()))
         self._stop()
 
     def _take(self, timeout_s: float) -> None:
@@ -86,7 +94,7 @@ class Loop:
             item = self._inputs.get(timeout=timeout_s)
         except queue.Empty:
             return
-        self._handle(item, time.monotonic())
+        self._handle(item, self._clock())
 
     def _handle(self, item: Input, now: float) -> None:
         match item:
@@ -204,26 +212,26 @@ class Loop:
     def _stop(self) -> None:
         """Let open requests finish, hand over what was counted, say goodbye."""
         _log.info("agent_stopping")
-        now = time.monotonic()
+        now = self._clock()
         self._parts.service.drain_all(now)
         self._until(now + _DRAIN_S, lambda: self._parts.service.is_empty)
         self._parts.uplink.pump()
         self._parts.uplink.say(Presence.STOPPED)
-        self._until(time.monotonic() + _LAST_WORDS_S, lambda: self._parts.uplink.is_idle)
+        self._until(self._clock() + _LAST_WORDS_S, lambda: self._parts.uplink.is_idle)
         self._parts.broker.stop()
         self._parts.disk.stop(_LAST_WORDS_S)
         self._parts.write_status(replace(self._status, worker_pid=None, broker_connected=False, ts=epoch_ms()))
 
     def _until(self, deadline: float, done: Callable[[], bool]) -> None:
         """Go on handling what drains: windows, ends of workers, acknowledgements."""
-        while not done() and (now := time.monotonic()) < deadline:
+        while not done() and (now := self._clock()) < deadline:
             try:
                 item = self._inputs.get(timeout=deadline - now)
             except queue.Empty:
                 return
             match item:
                 case WorkerSaid() | WorkerGone():
-                    for news in self._parts.service.handle(item, time.monotonic()):
+                    for news in self._parts.service.handle(item, self._clock()):
                         if isinstance(news, news_room.Window):
                             self._parts.telemetry.window(news.closed)
                 case Acked():
