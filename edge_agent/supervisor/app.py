@@ -7,6 +7,7 @@ broker. SIGTERM drains, says `stopped`, and ends with status 0.
 import fcntl
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
 from edge_agent.contract.states import EventCode, Presence
 from edge_agent.contract.topics import Topics, Up
+from edge_agent.core.retry import Spread, first_delay_s
 from edge_agent.supervisor.config import AgentConfig
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
@@ -118,7 +120,7 @@ def _compose(
     disk = Disk(chunks, slots, inputs.put)
     broker = _broker(config, identity, topics, boot, inputs)
     reporter = Reporter(device, boot, topics, trust, capabilities)
-    telemetry = Telemetry(spool, reporter, capabilities, now)
+    telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
     limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
     times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
@@ -134,7 +136,7 @@ def _compose(
         journal.load(),
     )
     blank = _blank_status(config, device, boot, listeners[0], updates)
-    uplink = Uplink(device, boot, topics, broker, journal, spool)
+    uplink = Uplink(device, boot, topics, broker, journal, spool, config.telemetry.backfill_per_s)
     parts = LoopParts(
         topics, broker, uplink, disk, fetcher, service, updates, telemetry, lambda new: write_status(state_dir, new)
     )
@@ -150,7 +152,9 @@ def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, 
         identity.broker_host, identity.broker_port, identity.device, identity.broker_password, identity.broker_ca
     )
     mqtt = config.mqtt
-    times = BrokerTimes(mqtt.keepalive_s, mqtt.session_expiry_s, mqtt.connect_timeout_s, mqtt.reconnect_max_s)
+    place, spread = random.random(), Spread(mqtt.reconnect_max_s)  # noqa: S311 - spreads a fleet, keeps no secret
+    first_s = first_delay_s(spread, uptime_s=system.uptime_s(), boots=boot, place=place)
+    times = BrokerTimes(mqtt.keepalive_s, mqtt.session_expiry_s, mqtt.connect_timeout_s, spread.window_s, first_s)
     lost = codec.encode(Status(Presence.LOST, boot, epoch_ms()))
     return Broker(address, times, Will(topics.up(identity.device, Up.STATUS), lost), inputs.put)
 

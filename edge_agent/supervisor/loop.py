@@ -120,7 +120,8 @@ class Loop:
             case Connected(link):
                 _log.info("broker_connected link=%d", link)
                 self._parts.uplink.latest_report(self._parts.updates.last_report)
-                self._parts.uplink.connected(link)
+                self._parts.uplink.connected(link, now)
+                self._parts.telemetry.returned(now)
                 self._parts.fetcher.connected(now)
             case Disconnected(link, detail):
                 _log.info("broker_disconnected link=%d detail=%r", link, detail)
@@ -133,7 +134,7 @@ class Loop:
                 else:
                     self._parts.fetcher.arrived(topic, payload)
             case Acked():
-                self._parts.uplink.acked(item)
+                self._parts.uplink.acked(item, now)
 
     def _handle_news(self, news: news_room.News, now: float) -> None:
         telemetry = self._parts.telemetry
@@ -169,7 +170,7 @@ class Loop:
         parts.telemetry.tick(now, health_s)
         self._report_progress(now)
         parts.uplink.latest_report(parts.updates.last_report)
-        parts.uplink.pump()
+        parts.uplink.pump(now)
         self._write_status(now)
 
     def _report_progress(self, now: float) -> None:
@@ -207,6 +208,7 @@ class Loop:
     def _wait_s(self, now: float) -> float:
         parts = self._parts
         due = [parts.service.next_due(), parts.updates.next_due(now), parts.telemetry.next_due(), now + _IDLE_WAIT_S]
+        due.append(parts.uplink.next_due(now))
         return max(0.0, min(time for time in due if time is not None) - now)
 
     def _stop(self) -> None:
@@ -215,7 +217,7 @@ class Loop:
         now = self._clock()
         self._parts.service.drain_all(now)
         self._until(now + _DRAIN_S, lambda: self._parts.service.is_empty)
-        self._parts.uplink.pump()
+        self._parts.uplink.pump(now)
         self._parts.uplink.say(Presence.STOPPED)
         self._until(self._clock() + _LAST_WORDS_S, lambda: self._parts.uplink.is_idle)
         self._parts.broker.stop()
@@ -235,7 +237,7 @@ class Loop:
                         if isinstance(news, news_room.Window):
                             self._parts.telemetry.window(news.closed)
                 case Acked():
-                    self._parts.uplink.acked(item)
+                    self._parts.uplink.acked(item, now)
                 case Disconnected():
                     self._parts.uplink.disconnected()
                 case _:

@@ -51,7 +51,7 @@ class World:
 
 
 class VirtualInputs(queue.SimpleQueue[Input]):
-    """The agent's queue; waiting for it lets the world go on. `work` does one thing of another thread, if there is one."""
+    """The agent's queue; waiting for it lets the world go on; `work` does one thing of another thread, if any."""
 
     def __init__(self, world: World, until: Callable[[], bool], work: Callable[[], bool]) -> None:
         self._world = world

@@ -131,6 +131,9 @@ class VirtualDevice:
     spool_mb: float = 1.0
     fetch: FetchConfig = field(default_factory=lambda: FetchConfig(timeout_s=20.0, chunk_timeout_s=1.0))
     beat_s: float = 0.1
+    times: ServiceTimes = TIMES
+    backfill_per_s: float = 2.0
+    chance: Callable[[], float] = lambda: 0.5
     lives: int = 0
     workers: list[VirtualWorker] = field(default_factory=list)
     status: AgentStatus | None = None
@@ -204,13 +207,13 @@ class VirtualDevice:
             self.cutter.at("spawn>")
             return made
 
-        self.service = Service(spawn, TIMES)
+        self.service = Service(spawn, self.times)
         parts = UpdateParts(
             self.journal, trust, chunks, slots, self.disk, fetcher, self.service, reporter, lambda: BOARD, self._tell
         )
-        settings = UpdateSettings(DEVICE, 512.0, self.beat_s, TIMES.load_timeout_s + TIMES.hang_s)
+        settings = UpdateSettings(DEVICE, 512.0, self.beat_s, self.times.load_timeout_s + self.times.hang_s)
         self.updates = Updates(parts, settings, self.journal.load())
-        uplink = Uplink(DEVICE, boot, TOPICS, self.broker, self.journal, self.spool)
+        uplink = Uplink(DEVICE, boot, TOPICS, self.broker, self.journal, self.spool, self.backfill_per_s, self.chance)
         loop_parts = LoopParts(
             TOPICS, self.broker, uplink, self.disk, fetcher, self.service, self.updates, self.telemetry, self._note
         )
