@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.adapters.lean_import import without_urllib_request
-from edge_agent.core.retry import Backoff
+from edge_agent.core.retry import Spread
 
 with without_urllib_request():
     import paho.mqtt.client as mqtt
@@ -85,12 +85,13 @@ class BrokerAddress:
 
 @dataclass(frozen=True, slots=True)
 class BrokerTimes:
-    """Times of the session in seconds."""
+    """Times of the session in seconds; `first_delay_s` passes before the first attempt."""
 
     keepalive_s: int = 30
     session_expiry_s: int = 86_400
     connect_timeout_s: float = 10.0
-    reconnect_max_s: float = 60.0
+    reconnect_max_s: float = 30.0
+    first_delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +152,19 @@ class Broker:
             client.unsubscribe(list(topics))
 
     def _keep(self) -> None:
-        """Connect, wait for the end, wait a jittered delay, for as long as the agent runs."""
-        backoff = Backoff(first_s=1.0, max_s=self._times.reconnect_max_s)
-        failures = 0
+        """Connect, wait for the end, wait for this device's place in the window, for as long as the agent runs."""
+        spread = Spread(self._times.reconnect_max_s)
+        attempt = 1 if self._times.first_delay_s > 0 else 0  # a first delay was a place in the window already
+        self._stop.wait(self._times.first_delay_s)
         while not self._stop.is_set():
             self._link += 1
             connection = _Connection(self._link, self._put)
             came_about = self._hold(connection)
             self._client = None
             self._put(Disconnected(connection.link, connection.detail))
-            failures = 0 if came_about else failures + 1
-            self._stop.wait(0.05 + backoff.delay_s(failures, random.random()))  # noqa: S311 - spreads a fleet, keeps no secret
+            attempt = 0 if came_about else attempt
+            self._stop.wait(0.05 + spread.delay_s(attempt, random.random()))  # noqa: S311 - spreads a fleet, keeps no secret
+            attempt += 1
 
     def _hold(self, connection: "_Connection") -> bool:
         """Make one connection and hold it to its end; return whether it came about."""

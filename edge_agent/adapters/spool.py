@@ -7,6 +7,8 @@ above the cap on payloads, because a full database cannot even delete. Losses ar
 """
 
 import sqlite3
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +51,7 @@ class Spool:
             "SELECT count(*), coalesce(sum(length(payload) + length(topic) + ?), 0) FROM message", (_ROW_OVERHEAD,)
         ).fetchone()
         self._count, self._size = int(count), int(size)
-        self.dropped = 0
+        self.losses = dict.fromkeys(Priority, 0)
 
     @classmethod
     def open(cls, path: Path, cap_mb: float) -> Self:
@@ -89,13 +91,23 @@ class Spool:
         """Bytes of all that wait, with an allowance for each row."""
         return self._size
 
+    @property
+    def last_number(self) -> int:
+        """The number of the newest message that was ever put in."""
+        return self._last
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were lost since the agent began; `losses` has them by priority."""
+        return sum(self.losses.values())
+
     def put(self, message: Message) -> None:
         """Keep a message until it is acknowledged; the least important go when there is no room."""
         self._last += 1
         numbered = Message(message.topic, message.payload, message.priority, message.expiry_s, self._last)
         size = _size(numbered)
         if self._size + size > self._cap and not self._make_room(Spooled(self._last, message.priority, size)):
-            self.dropped += 1
+            self.losses[message.priority] += 1
             return
         self._buffer[self._last] = numbered
         self._count += 1
@@ -108,13 +120,14 @@ class Spool:
         if not self._buffer:
             return
         rows = [(m.number, int(m.priority), m.topic, m.expiry_s, m.payload) for m in self._buffer.values()]
+        counts = Counter(message.priority for message in self._buffer.values())
         lost = sum(map(_size, self._buffer.values()))
         self._buffer.clear()
         try:
             with self._db:
                 self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", rows)
         except sqlite3.Error:
-            self.dropped += len(rows)
+            self._count_lost(counts)
             self._count -= len(rows)
             self._size -= lost
 
@@ -143,6 +156,18 @@ class Spool:
         if stored:
             self._delete(tuple(stored))
 
+    def forget(self, priority: Priority, up_to: int) -> None:
+        """Drop the messages of a priority with numbers up to `up_to`, and count them as lost."""
+        self.flush()
+        rows = self._db.execute("SELECT number FROM message WHERE priority = ? AND number <= ?", (priority, up_to))
+        if numbers := tuple(int(number) for (number,) in rows):
+            self._count_lost({priority: len(numbers)})
+            self._delete(numbers)
+
+    def _count_lost(self, counts: Mapping[Priority, int]) -> None:
+        for priority, count in counts.items():
+            self.losses[priority] += count
+
     def _make_room(self, incoming: Spooled) -> bool:
         self.flush()
         rows = self._db.execute(
@@ -155,7 +180,7 @@ class Spool:
         chosen = choose_dropped(held, wanted, free) or choose_dropped(held, incoming, free)
         if chosen is None:
             return False
-        self.dropped += len(chosen)
+        self._count_lost(Counter(item.priority for item in chosen))
         self._delete(tuple(item.number for item in chosen))
         return True
 

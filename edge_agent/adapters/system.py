@@ -126,6 +126,14 @@ def temperature_c(zone: Path = _SYS / "class" / "thermal" / "thermal_zone0" / "t
         return 0.0
 
 
+def uptime_s(uptime: Path = _PROC / "uptime") -> float:
+    """Return how long the board has been up, infinity where that is not known."""
+    try:
+        return float(uptime.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return float("inf")
+
+
 class CpuMeter:
     """Share of all processors in use between two readings of /proc/stat."""
 

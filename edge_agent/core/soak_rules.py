@@ -7,6 +7,8 @@ from edge_agent.contract.states import Reason, Result
 from edge_agent.core.control import ModelBeat
 from edge_agent.core.update_machine import Verdict
 
+MAX_SILENT_BEATS = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
@@ -16,10 +18,20 @@ class Healthy:
 
 
 def judge_set(
-    target: Desired, proven: frozenset[str], elapsed_s: float, beats: tuple[ModelBeat, ...] | None
+    target: Desired,
+    proven: frozenset[str],
+    elapsed_s: float,
+    beats: tuple[ModelBeat, ...] | None,
+    silent_beats: float = 0.0,
 ) -> Healthy | Verdict | None:
-    """Judge those models of a set that are new here (not in `proven`); without any beat yet, wait up to `max_s`."""
+    """Judge those models of a set that are new here (not in `proven`); without any beat yet, wait up to `max_s`.
+
+    A worker that has been silent for longer than `MAX_SILENT_BEATS` beats may hang: nothing is concluded from what it
+    said before. It speaks again, or it is found to hang and the update fails.
+    """
     if beats is None and target.bundles and elapsed_s < target.soak.max_s:
+        return None
+    if beats is not None and silent_beats > MAX_SILENT_BEATS:
         return None
     new = {bundle.model for bundle in target.bundles if bundle.digest not in proven}
     return judge_soak(target.soak, elapsed_s, tuple(beat for beat in beats or () if beat.model in new))

@@ -7,6 +7,7 @@ broker. SIGTERM drains, says `stopped`, and ends with status 0.
 import fcntl
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
 from edge_agent.contract.states import EventCode, Presence
 from edge_agent.contract.topics import Topics, Up
+from edge_agent.core.retry import Spread, first_delay_s
 from edge_agent.supervisor.config import AgentConfig
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
@@ -125,7 +127,7 @@ def _compose(
     disk = Disk(chunks, slots, inputs.put)
     broker = _broker(config, identity, topics, boot, inputs)
     reporter = Reporter(device, boot, topics, DeviceKey(bytes.fromhex(identity.seed)), capabilities)
-    telemetry = Telemetry(spool, reporter, capabilities, now)
+    telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
     limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
     times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
@@ -146,7 +148,7 @@ def _compose(
         journal.load(),
     )
     blank = _blank_status(config, device, boot, listeners[0], updates)
-    uplink = Uplink(device, boot, topics, broker, journal, spool)
+    uplink = Uplink(device, boot, topics, broker, journal, spool, config.telemetry.backfill_per_s)
     verifier = Verifier(state_dir, ("--device", device, "--profile", board.profile), inputs.put)
     trust = TrustDesk(device, topics, verifier, lambda: updates.update.highest_seq)
     parts = LoopParts(
@@ -172,7 +174,9 @@ def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, 
         identity.broker_host, identity.broker_port, identity.device, identity.broker_password, identity.broker_ca
     )
     mqtt = config.mqtt
-    times = BrokerTimes(mqtt.keepalive_s, mqtt.session_expiry_s, mqtt.connect_timeout_s, mqtt.reconnect_max_s)
+    place, spread = random.random(), Spread(mqtt.reconnect_max_s)  # noqa: S311 - spreads a fleet, keeps no secret
+    first_s = first_delay_s(spread, uptime_s=system.uptime_s(), boots=boot, place=place)
+    times = BrokerTimes(mqtt.keepalive_s, mqtt.session_expiry_s, mqtt.connect_timeout_s, spread.window_s, first_s)
     lost = codec.encode(Status(Presence.LOST, boot, epoch_ms()))
     return Broker(address, times, Will(topics.up(identity.device, Up.STATUS), lost), inputs.put)
 

@@ -49,7 +49,7 @@ class MqttConfig:
     keepalive_s: int = 30
     session_expiry_s: int = 86_400
     connect_timeout_s: float = 10.0
-    reconnect_max_s: float = 60.0
+    reconnect_max_s: float = 30.0
 
     def __post_init__(self) -> None:
         if not 5 <= self.keepalive_s <= 65535 or not 0 <= self.session_expiry_s < 2**32:
@@ -92,14 +92,15 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryConfig:
-    """Telemetry: the cap of the spool on disk, and how often the worker gives its counts."""
+    """Telemetry: the cap of the spool, how often the worker gives its counts, the rate of what was kept while away."""
 
     spool_mb: float = 16.0
     beat_s: float = 1.0
+    backfill_per_s: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.spool_mb < 1 or self.beat_s <= 0:
-            raise ValueError("spool_mb is 1 at least, beat_s above 0")
+        if self.spool_mb < 1 or self.beat_s <= 0 or self.backfill_per_s <= 0:
+            raise ValueError("spool_mb is 1 at least, beat_s and backfill_per_s above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,16 @@ class LoopParts:
 class Loop:
     """Runs until it is asked to stop."""
 
-    def __init__(self, parts: LoopParts, inputs: Inputs, blank: AgentStatus) -> None:
+    def __init__(
+        self,
+        parts: LoopParts,
+        inputs: Inputs,
+        blank: AgentStatus,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._parts = parts
         self._inputs = inputs
+        self._clock = clock
         self._status = blank
         self._status_at = 0.0
         self._progress_at = 0.0
@@ -73,13 +80,13 @@ class Loop:
         Raises:
             Exception: a bug; the process ends, and its supervisor starts it again.
         """
-        now = time.monotonic()
+        now = self._clock()
         self._parts.updates.start(now)
         self._parts.trust.start(now)
         self._parts.uplink.latest_report(self._parts.updates.last_report)
         while not self._stopping:
-            self._due(time.monotonic())
-            self._take(self._wait_s(time.monotonic()))
+            self._due(self._clock())
+            self._take(self._wait_s(self._clock()))
         self._stop()
 
     def _take(self, timeout_s: float) -> None:
@@ -87,7 +94,7 @@ class Loop:
             item = self._inputs.get(timeout=timeout_s)
         except queue.Empty:
             return
-        self._handle(item, time.monotonic())
+        self._handle(item, self._clock())
 
     def _handle(self, item: Input, now: float) -> None:
         match item:
@@ -116,8 +123,9 @@ class Loop:
             case Connected(link):
                 _log.info("broker_connected link=%d", link)
                 self._parts.uplink.latest_report(self._parts.updates.last_report)
-                self._parts.uplink.connected(link)
+                self._parts.uplink.connected(link, now)
                 self._parts.broker.subscribe(*self._parts.trust.filters)
+                self._parts.telemetry.returned(now)
                 self._parts.fetcher.connected(now)
             case Disconnected(link, detail):
                 _log.info("broker_disconnected link=%d detail=%r", link, detail)
@@ -129,7 +137,7 @@ class Loop:
                 else:
                     self._parts.fetcher.arrived(topic, payload)
             case Acked():
-                self._parts.uplink.acked(item)
+                self._parts.uplink.acked(item, now)
 
     def _handle_news(self, news: news_room.News, now: float) -> None:
         telemetry = self._parts.telemetry
@@ -166,7 +174,7 @@ class Loop:
         parts.telemetry.tick(now, health_s)
         self._report_progress(now)
         parts.uplink.latest_report(parts.updates.last_report)
-        parts.uplink.pump()
+        parts.uplink.pump(now)
         self._write_status(now)
 
     def _report_progress(self, now: float) -> None:
@@ -203,19 +211,19 @@ class Loop:
 
     def _wait_s(self, now: float) -> float:
         parts = self._parts
-        due = [parts.service.next_due(), parts.updates.next_due(now), parts.telemetry.next_due()]
-        due += [parts.trust.next_due(), now + _IDLE_WAIT_S]
+        due = [parts.service.next_due(), parts.updates.next_due(now), parts.telemetry.next_due(), now + _IDLE_WAIT_S]
+        due += [parts.uplink.next_due(now), parts.trust.next_due()]
         return max(0.0, min(time for time in due if time is not None) - now)
 
     def _stop(self) -> None:
         """Let open requests finish, hand over what was counted, say goodbye."""
         _log.info("agent_stopping")
-        now = time.monotonic()
+        now = self._clock()
         self._parts.service.drain_all(now)
         self._until(now + _DRAIN_S, lambda: self._parts.service.is_empty)
-        self._parts.uplink.pump()
+        self._parts.uplink.pump(now)
         self._parts.uplink.say(Presence.STOPPED)
-        self._until(time.monotonic() + _LAST_WORDS_S, lambda: self._parts.uplink.is_idle)
+        self._until(self._clock() + _LAST_WORDS_S, lambda: self._parts.uplink.is_idle)
         self._parts.broker.stop()
         self._parts.trust.stop()
         self._parts.disk.stop(_LAST_WORDS_S)
@@ -223,18 +231,18 @@ class Loop:
 
     def _until(self, deadline: float, done: Callable[[], bool]) -> None:
         """Go on handling what drains: windows, ends of workers, acknowledgements."""
-        while not done() and (now := time.monotonic()) < deadline:
+        while not done() and (now := self._clock()) < deadline:
             try:
                 item = self._inputs.get(timeout=deadline - now)
             except queue.Empty:
                 return
             match item:
                 case WorkerSaid() | WorkerGone():
-                    for news in self._parts.service.handle(item, time.monotonic()):
+                    for news in self._parts.service.handle(item, self._clock()):
                         if isinstance(news, news_room.Window):
                             self._parts.telemetry.window(news.closed)
                 case Acked():
-                    self._parts.uplink.acked(item)
+                    self._parts.uplink.acked(item, now)
                 case Disconnected():
                     self._parts.uplink.disconnected()
                 case _:

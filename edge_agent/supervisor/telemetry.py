@@ -12,6 +12,8 @@ from edge_agent.core.health_rules import Counters, HealthLedger
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
 
 _FLUSH_S = 10.0
+# While a full spool loses messages all the time, events of each loss would fill it in their place.
+_LOSSES_EVERY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +30,26 @@ class _DeviceFigures:
 
 
 class Telemetry:
-    """What the device tells besides its reports."""
+    """What the device tells besides its reports.
 
-    def __init__(self, spool: Spool, reporter: Reporter, board: Callable[[], Capabilities], started: float) -> None:
+    `phase`, uniform in [0, 1), is this device's place in the interval of health, so that a fleet that got its power
+    back in one moment does not report in one moment ever after.
+    """
+
+    def __init__(
+        self, spool: Spool, reporter: Reporter, board: Callable[[], Capabilities], started: float, phase: float = 0.0
+    ) -> None:
         self._spool = spool
         self._reporter = reporter
         self._board = board
         self._started = started
         self._ledger = HealthLedger()
         self._cpu = system.CpuMeter()
-        self._health_at = started
+        self._phase = phase
+        self._health_at = float("inf")  # until `hasten` knows the interval
         self._flush_at = started + _FLUSH_S
-        self._dropped_said = 0
+        self._said = dict(spool.losses)
+        self._losses_at = started
 
     @property
     def spooled(self) -> int:
@@ -69,18 +79,29 @@ class Telemetry:
         if now >= self._flush_at:
             self._flush_at = now + _FLUSH_S
             self._spool.flush()
-            if self._spool.dropped > self._dropped_said:
-                lost = self._spool.dropped - self._dropped_said
-                self._dropped_said = self._spool.dropped
-                self.tell(EventCode.SPOOL_DROPPED, f"{lost} messages did not fit", None, {"n": str(lost)})
+            self._tell_losses(now)
 
     def hasten(self, now: float, health_s: float) -> None:
-        """The interval has changed: the next health is due within the new one."""
-        self._health_at = min(self._health_at, now + health_s)
+        """The interval has changed: the next health is due within the new one, at this device's place in it."""
+        self._health_at = min(self._health_at, now + health_s * (1.0 - self._phase))
+
+    def returned(self, now: float) -> None:
+        """The broker is there again: what was lost meanwhile is said without delay."""
+        self._losses_at = self._flush_at = now
 
     def next_due(self) -> float:
         """Return when `tick` has something to do."""
         return min(self._health_at, self._flush_at)
+
+    def _tell_losses(self, now: float) -> None:
+        lost = {priority: count - self._said[priority] for priority, count in self._spool.losses.items()}
+        lost = {priority: count for priority, count in lost.items() if count}
+        if not lost or now < self._losses_at:
+            return
+        self._losses_at, self._said = now + _LOSSES_EVERY_S, dict(self._spool.losses)
+        names = {priority.name.lower(): str(count) for priority, count in lost.items()}
+        detail = ", ".join(f"{count} of {name}" for name, count in names.items())
+        self.tell(EventCode.SPOOL_DROPPED, f"messages lost: {detail}", None, {"n": str(sum(lost.values()))} | names)
 
     def _healths(self, now: float) -> list[Message]:
         figures = self._ledger.figures()

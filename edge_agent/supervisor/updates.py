@@ -59,6 +59,7 @@ class Updates:
         self._since = 0.0
         self._beat: Beat | None = None
         self._refused = ""
+        self._beat_at = 0.0
         self.last_report = b""
 
     @property
@@ -173,7 +174,7 @@ class Updates:
             case news_room.ServingLost(reason, detail), UpdateState.SOAKING:
                 self._fail(Verdict(Result.FAILED, reason, detail), now)
             case news_room.Counted(beat=beat), UpdateState.SOAKING:
-                self._beat = beat
+                self._beat, self._beat_at = beat, now
             case news_room.Guilty(digest, detail), _:
                 self._disable(digest, detail)
                 self._serve()
@@ -273,8 +274,8 @@ class Updates:
                 pass
 
     def _judge_soak(self, target: Desired, now: float) -> None:
-        beats = None if self._beat is None else self._beat.models
-        match judge_set(target, digests(self.update.good), now - self._since, beats):
+        beats, silent = None if self._beat is None else self._beat.models, (now - self._beat_at) / self._settings.beat_s
+        match judge_set(target, digests(self.update.good), now - self._since, beats, silent):
             case Healthy():
                 self._move(Move.HEALTHY, now)
             case Verdict() as verdict:

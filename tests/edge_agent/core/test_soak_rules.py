@@ -78,3 +78,9 @@ def test_only_what_is_new_here_is_judged() -> None:
     assert isinstance(judge_set(target, frozenset(), 10, beats), Verdict)
     assert judge_set(target, frozenset(), 10, None) is None
     assert isinstance(judge_set(Desired("dev", 2, 0, (), soak=SOAK), frozenset(), 10, None), Healthy)
+
+
+def test_nothing_is_concluded_from_a_worker_that_fell_silent() -> None:
+    target = Desired("dev", 2, 0, (), soak=SOAK)
+    assert isinstance(judge_set(target, frozenset(), 60.0, (), 3.0), Healthy)
+    assert judge_set(target, frozenset(), 60.0, (), 4.0) is None
