@@ -32,6 +32,7 @@ from fleet_server.services.models import Models
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.recovery import Recovery
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.wire import Accounts, Contact, Wire
@@ -72,7 +73,8 @@ class Composition:
         announcer = Announcer()
         assigner = Assigner(artifacts, load_profiles(), load_denials(), config.settings)
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
-        self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
+        self.recovery = Recovery(self._database, assigner, announcer, clock)
+        self.controller = Controller(self._database, assigner, rollouts, self.recovery, announcer, clock)
         self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
         self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
@@ -127,7 +129,7 @@ class Composition:
         out = self._outside
         notes = out.notes if self.sandbox.bwrap is not None else (*out.notes, self.sandbox.notice)
         facts = ServerFacts(self.version, out.broker_address, out.broker_kind, notes)
-        return Fleet(self._database, devices, out.wire.traffic, lambda: out.wire.connected, facts, clock)
+        return Fleet(self._database, devices, self.recovery, out.wire.traffic, lambda: out.wire.connected, facts, clock)
 
     def start(self) -> None:
         """Migrate the database and begin the loops.
@@ -142,12 +144,13 @@ class Composition:
         self._loop.start()
 
     def prepare(self) -> None:
-        """Migrate the database, without a loop.
+        """Migrate the database, and where it was restored hold back what is sent, without a loop.
 
         Raises:
             UnavailableError: the database cannot be written.
         """
         self._database.upgrade()
+        self.recovery.begin()
 
     def close(self) -> None:
         """End the loops and close the database."""

@@ -21,6 +21,10 @@ from fleet_server.store import assignments, desired, devices, models, proofs
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.assignments import Assignment
 from fleet_server.store.errors import NotFoundError
+from fleet_server.store.recovery import seq_floor
+
+# What a device says beyond this is not believed: it would use up the numbers, which have 64 bits.
+MAX_SEQ = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class Assigner:
         if last is None and not granted:
             return 0
         reported = board.read_reported()
-        floor = max(0 if last is None else last.seq, 0 if reported is None else reported.desired_seq)
+        heard = 0 if reported is None or reported.desired_seq > MAX_SEQ else reported.desired_seq
+        floor = max(0 if last is None else last.seq, heard, seq_floor(connection))
         made = self._compose(connection, board, granted, floor + 1, now)
         if last is not None and _same(made, last.read_body()) and floor == last.seq:
             return last.seq
