@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from edge_agent.contract.messages import Reported
 from edge_agent.contract.states import Reason, Result
+from fleet_server.core.rollout_inputs import plain_inputs
 from fleet_server.core.rollout_machine import Move, move_rollout
 from fleet_server.core.rollout_rules import (
     Decision,
@@ -108,7 +109,11 @@ class Controller:
             if decision.verdict is Verdict.HOLD:
                 return False
             self._act(connection, stored, view, decision, now)
-            evidence = {"figures": dict(decision.figures), "devices": list(decision.devices)}
+            evidence = {
+                "figures": dict(decision.figures),
+                "devices": list(decision.devices),
+                "inputs": plain_inputs(view, now / 1000),
+            }
             self._rollouts.record(connection, stored.rollout, decision.verdict, decision.reason, _AUTHOR, evidence)
             _, view = _load(connection, rollout)
         announce_rollout(self._announcer, view.rollout)

@@ -61,7 +61,7 @@ class Story:
     def speak(self) -> None:
         """Every device says again what it said last, as it does on each connection."""
         for board in self.boards.values():
-            repeat(board)
+            board.repeat()
 
     def follow(self) -> None:
         """Devices do what their documents say, until nothing is new; what each ran is noted."""
@@ -71,11 +71,6 @@ class Story:
                     board.succeed()
                 self.versions.setdefault(name, []).extend(item.version for item in board.running)
             next(iter(self.boards.values())).fleet.turn()
-
-
-def repeat(board: Board) -> None:
-    board.seq -= 1
-    board.report()
 
 
 def ran_backwards(versions: dict[str, list[int]]) -> list[str]:
@@ -137,13 +132,13 @@ def test_an_offline_device_is_served_when_it_is_heard_and_not_before(story: Stor
         fleet.roll(2, phases=["100%"])
         story.follow()
     with story.restored() as fleet:
-        repeat(story.boards["pi-0"])
+        story.boards["pi-0"].repeat()
         for _ in range(3):
             fleet.turn()
         assert {item.device for item in fleet.wire.history} == {"pi-0"}
         (note,) = [text for text in fleet.call("GET", "/fleet")["server"]["notes"] if "backup" in text]
         assert "1 devices" in note
-        repeat(story.boards["pi-1"])
+        story.boards["pi-1"].repeat()
         assert [item.version for item in fleet.wire.desired["pi-1"].bundles] == [2]
         assert not any("backup" in text for text in fleet.call("GET", "/fleet")["server"]["notes"])
 
