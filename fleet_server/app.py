@@ -90,7 +90,7 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     # A managed broker serves this process alone. Mosquitto forgets shared subscriptions when it starts again: what a
     # device sends before this server is back would be acknowledged and lost. rumqttd 0.20 panics in them.
     share = "ingest" if broker.kind is BrokerKind.EXTERNAL else None
-    wire.listen(PatientIntake(composition.intake, composition.stopping), share)
+    wire.listen(PatientIntake(composition.intake, composition.stopping, composition.recovery.meet_stranger), share)
     session.start()
     if not session.wait_connected(_CONNECT_S):
         address = broker.address()

@@ -35,6 +35,7 @@ from fleet_server.services.online_keys import load_online_keys
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.recovery import Recovery
 from fleet_server.services.releases import ImageRepository
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
@@ -85,7 +86,8 @@ class Composition:
         announcer = Announcer()
         assigner = Assigner(artifacts, load_profiles(), load_denials(), config.settings)
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
-        self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
+        self.recovery = Recovery(self._database, assigner, announcer, clock)
+        self.controller = Controller(self._database, assigner, rollouts, self.recovery, announcer, clock)
         keys = load_online_keys(config.data_dir / "keys", config.key_passphrase)
         self._made_keys = keys.made
         self.image = ImageRepository(self._database, artifacts, keys, Yanks(assigner, announcer), announcer, clock)
@@ -160,7 +162,7 @@ class Composition:
             told = tuple(text for text in (*notes, self._tryout.notice) if text)
             return ServerFacts(self.version, out.broker_address, out.broker_kind, told)
 
-        return Fleet(self._database, devices, out.wire.traffic, lambda: out.wire.connected, facts, clock)
+        return Fleet(self._database, devices, self.recovery, out.wire.traffic, lambda: out.wire.connected, facts, clock)
 
     def start(self) -> None:
         """Migrate the database and begin the loops.
@@ -176,7 +178,7 @@ class Composition:
         self._loop.start()
 
     def prepare(self) -> None:
-        """Migrate the database, and make what is tried out with, without a loop.
+        """Migrate the database, make what is tried out with, and where it was restored hold back what is sent.
 
         Raises:
             UnavailableError: the database cannot be written.
@@ -187,6 +189,7 @@ class Composition:
             for name in self._made_keys:
                 record_audit(connection, self._clock(), "server", "online_key_made", name)
         self._tryout.begin()
+        self.recovery.begin()
 
     def close(self) -> None:
         """End the loops and close the database."""

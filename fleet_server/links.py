@@ -96,8 +96,9 @@ class MqttWire:
 class PatientIntake:
     """Hands what devices write to the services, again and again while the database cannot be written."""
 
-    def __init__(self, intake: DeviceIntake, stopping: threading.Event) -> None:
+    def __init__(self, intake: DeviceIntake, stopping: threading.Event, meet_stranger: Callable[[str], None]) -> None:
         self._intake = intake
+        self._meet_stranger = meet_stranger
         self._stopping = stopping
         self._rejected = 0
 
@@ -142,6 +143,8 @@ class PatientIntake:
     def on_rejected(self, device: str | None, topic: str, reason: Rejected, detail: str) -> None:
         """Count and log what does not count."""
         self._rejected += 1
+        if reason is Rejected.UNKNOWN_DEVICE and device is not None:
+            self._meet_stranger(device)
         _log.warning("message_rejected", device=device, topic=topic[:200], reason=reason.value, detail=detail[:200])
 
     def _patiently(self, take: Callable[[], None]) -> None:

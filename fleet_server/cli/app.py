@@ -24,6 +24,7 @@ def build_app() -> App:
         help_format="plaintext",
     )
     app.command(f"{_ROOM}up:up", name="up", group=RUN, help="Start the server and its broker here.")
+    app.command(f"{_ROOM}server:app", name="server", group=RUN, help="Back this machine's server up, and restore it.")
     app.command(f"{_ROOM}tryout:demo", name="demo", group=RUN, help="Run the whole loop on simulated devices.")
     app.command(f"{_ROOM}doctor:doctor", name="doctor", group=RUN, help="Check this machine and the server.")
     app.command(f"{_ROOM}signin:signin", name="signin", group=RUN, help="Make a one-time link to the web page.")

@@ -23,9 +23,10 @@ from fleet_server.store import assignments, desired, devices, models, proofs, re
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.assignments import Assignment
 from fleet_server.store.errors import NotFoundError
+from fleet_server.store.recovery import seq_floor
 
-# Beyond this no server of ours counts: a device that says so says nonsense.
-_SENSIBLE = 2**53
+# What a device says beyond this is not believed: it would use up the numbers, which have 64 bits.
+MAX_SEQ = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class Assigner:
         if last is None and not granted:
             return 0
         reported = board.read_reported()
-        floor = max(0 if last is None else last.seq, 0 if reported is None else _seen(reported))
+        heard = 0 if reported is None else _seen(reported)
+        floor = max(0 if last is None else last.seq, heard, seq_floor(connection))
         made = self._compose(connection, board, granted, floor + 1, now)
         if last is not None and _same(made, last.read_body()) and floor == last.seq:
             return last.seq
@@ -210,4 +212,4 @@ def _seen(reported: Reported) -> int:
     """Return the highest number of a document that a device has seen, as far as that makes sense."""
     trust = reported.trust
     numbers = (reported.desired_seq, trust.director_targets, trust.director_snapshot)
-    return max((number for number in numbers if number < _SENSIBLE), default=0)
+    return max((number for number in numbers if number < MAX_SEQ), default=0)

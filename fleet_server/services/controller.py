@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from edge_agent.contract.messages import Reported
 from edge_agent.contract.states import Reason, Result
+from fleet_server.core.rollout_inputs import plain_inputs
 from fleet_server.core.rollout_machine import Move, move_rollout
 from fleet_server.core.rollout_rules import (
     Decision,
@@ -26,11 +27,13 @@ from fleet_server.services.assignments import Assigner, Grant
 from fleet_server.services.clock import Clock
 from fleet_server.services.events import record_event
 from fleet_server.services.groups import read_selector, subject_of
+from fleet_server.services.recovery import Recovery
 from fleet_server.services.rollouts import Rollouts, announce_rollout, settle_target
 from fleet_server.store import assignments, desired, devices, groups, rollouts
 from fleet_server.store.database import Database
 from fleet_server.store.errors import NotFoundError
 from fleet_server.store.events import StoredEvent
+from fleet_server.store.recovery import held_devices
 from fleet_server.store.rollouts import StoredRollout
 
 _log = structlog.get_logger(__name__)
@@ -49,11 +52,18 @@ class Controller:
     """Does what rollouts owe, one step at a time."""
 
     def __init__(
-        self, database: Database, assigner: Assigner, rollout_service: Rollouts, announcer: Announcer, clock: Clock
+        self,
+        database: Database,
+        assigner: Assigner,
+        rollout_service: Rollouts,
+        recovery: Recovery,
+        announcer: Announcer,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._assigner = assigner
         self._rollouts = rollout_service
+        self._recovery = recovery
         self._announcer = announcer
         self._clock = clock
 
@@ -63,6 +73,7 @@ class Controller:
         Raises:
             fleet_server.store.errors.UnavailableError: the database cannot be read or written now.
         """
+        self._recovery.try_again()
         with self._database.read() as connection:
             waiting = [stored.rollout.id for stored in rollouts.unsettled_rollouts(connection)]
         for rollout in waiting:
@@ -73,6 +84,8 @@ class Controller:
 
     def hear(self, connection: Connection, report: Reported) -> None:
         """Take a device's newest report into every rollout that it is part of, in the caller's transaction."""
+        if not self._recovery.hear(connection, report):
+            return
         for stored in rollouts.unsettled_rollouts(connection):
             member = rollouts.find_member(connection, stored.rollout.id, report.device)
             if member is not None:
@@ -96,7 +109,11 @@ class Controller:
             if decision.verdict is Verdict.HOLD:
                 return False
             self._act(connection, stored, view, decision, now)
-            evidence = {"figures": dict(decision.figures), "devices": list(decision.devices)}
+            evidence = {
+                "figures": dict(decision.figures),
+                "devices": list(decision.devices),
+                "inputs": plain_inputs(view, now / 1000),
+            }
             self._rollouts.record(connection, stored.rollout, decision.verdict, decision.reason, _AUTHOR, evidence)
             _, view = _load(connection, rollout)
         announce_rollout(self._announcer, view.rollout)
@@ -162,10 +179,10 @@ class Controller:
 
     def _pending_reports(self, connection: Connection, view: RolloutView) -> tuple[tuple[RolloutDevice, Reported], ...]:
         """Return devices whose newest report says something that their state does not hold yet."""
-        found = []
+        found, held = [], held_devices(connection)
         open_states = (DeviceState.OFFERED, DeviceState.SUCCEEDED, DeviceState.RETURNING)
         for member in view.devices:
-            if member.state in open_states:
+            if member.state in open_states and member.device not in held:
                 board = devices.find_device(connection, member.device)
                 report = board.read_reported() if board is not None else None
                 if report is not None and judge_report(member, view.rollout.model, report, 0.0) is not member:

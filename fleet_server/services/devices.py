@@ -28,6 +28,7 @@ from fleet_server.store.database import Database
 from fleet_server.store.desired import StoredDesired, Work
 from fleet_server.store.health import StoredHealth
 from fleet_server.store.pages import Page, PageRequest, encode_cursor
+from fleet_server.store.recovery import find_held
 
 _log = structlog.get_logger(__name__)
 _DAY_MS = 24 * 3600 * 1000
@@ -114,8 +115,9 @@ class DeviceIntake:
             if known is None:
                 return
             last = (known.reported_boot, known.reported_seq) if known.reported_boot >= 0 else None
-            if not judge_reported(last, (report.boot, report.seq)):
-                return
+            repeated = last == (report.boot, report.seq) and find_held(connection, report.device) is not None
+            if not repeated and not judge_reported(last, (report.boot, report.seq)):
+                return  # after a restore even a repeat is news: the device still stands so
             now = self._clock()
             devices.save_reported(connection, report)
             devices.save_seen(connection, report.device, now)

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet_server.services.clock import Clock
 from fleet_server.services.devices import Devices
+from fleet_server.services.recovery import Recovery
 from fleet_server.services.wire import Traffic
 from fleet_server.store import devices, models, rollouts
 from fleet_server.store.database import Database
@@ -45,6 +46,7 @@ class Fleet:
         self,
         database: Database,
         device_service: Devices,
+        recovery: Recovery,
         traffic: Callable[[], Traffic],
         connected: Callable[[], bool],
         facts: Callable[[], ServerFacts],
@@ -52,6 +54,7 @@ class Fleet:
     ) -> None:
         self._database = database
         self._devices = device_service
+        self._recovery = recovery
         self._traffic = traffic
         self._connected = connected
         self._facts = facts
@@ -66,6 +69,8 @@ class Fleet:
             total, online = devices.count_devices(connection)
             named = models.count_models(connection)
             active = rollouts.count_open(connection)
+            notes = self._recovery.notes(connection)
+        facts = self._facts()
         return Summary(
             devices=total,
             online=online,
@@ -73,7 +78,7 @@ class Fleet:
             models=named,
             rollouts_active=active,
             messages_per_s=self._measure(),
-            server=self._facts(),
+            server=replace(facts, notes=(*facts.notes, *notes)),
             broker_connected=self._connected(),
         )
 

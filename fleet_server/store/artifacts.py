@@ -33,7 +33,7 @@ class ArtifactFolder:
             try:
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 write_durably(path, data)
-                _sync_folder(self.root)
+                sync_folder(self.root)
             except OSError as error:
                 raise UnavailableError(f"cannot keep an artifact of {len(data)} bytes: {error}") from error
         return digest
@@ -74,10 +74,15 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where its file system can.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

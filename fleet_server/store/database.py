@@ -20,7 +20,7 @@ from fleet_server.store.errors import ConflictError, UnavailableError
 
 _BUSY_MS = 5000
 _WRITER_WAIT_S = 10.0
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
@@ -84,7 +84,7 @@ class Database:
         """
         with self.write() as connection:
             config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS))
+            config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

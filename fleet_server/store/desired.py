@@ -75,7 +75,10 @@ def all_desired(connection: Connection) -> tuple[StoredDesired, ...]:
 
 
 def save_desired(connection: Connection, made: StoredDesired) -> None:
-    """Save a device's newer document, and that the broker must be told of it."""
+    """Save a device's newer document, and that the broker must be told of it; one that is held back stays so."""
+    held = connection.execute(
+        select(desired.c.published_seq).where(desired.c.device == made.device, desired.c.published_seq < 0)
+    ).scalar_one_or_none()
     connection.execute(delete(desired).where(desired.c.device == made.device))
     connection.execute(
         insert(desired).values(
@@ -83,7 +86,7 @@ def save_desired(connection: Connection, made: StoredDesired) -> None:
             seq=made.seq,
             body=dict(made.body),
             digests=list(made.digests),
-            published_seq=made.published_seq,
+            published_seq=made.published_seq if held is None else held,
             created=made.created,
         )
     )
@@ -124,8 +127,10 @@ def enqueue_documents(connection: Connection, now: int) -> int:
 
 
 def list_outbox(connection: Connection) -> tuple[Entry, ...]:
-    """Return what the broker must still be told, the oldest first."""
-    return tuple(_read_entry(row) for row in connection.execute(select(outbox).order_by(outbox.c.n)))
+    """Return what the broker must still be told, the oldest first, but for documents held back after a restore."""
+    held = select(desired.c.device).where(desired.c.published_seq < 0)
+    ready = (outbox.c.kind != Work.PUBLISH.value) | outbox.c.device.not_in(held)
+    return tuple(_read_entry(row) for row in connection.execute(select(outbox).where(ready).order_by(outbox.c.n)))
 
 
 def finish_entry(connection: Connection, n: int) -> None:

@@ -54,6 +54,7 @@ class Board:
     seq: int = 0
     running: tuple[Running, ...] = ()
     desired_seq: int = 0
+    said: Reported | None = None
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -83,9 +84,15 @@ class Board:
         made = Reported(
             self.id, self.boot, self.seq, 0, self.desired_seq, self.running, self.capabilities(), None, outcome
         )
-        self.fleet.server.intake.on_reported(made)
-        self.fleet.turn()
+        self.said = made
+        self.repeat()
         return made
+
+    def repeat(self) -> None:
+        """Say again what was said last, as a device does on every connection."""
+        if self.said is not None:
+            self.fleet.server.intake.on_reported(self.said)
+            self.fleet.turn()
 
     def come_online(self) -> None:
         self.fleet.server.intake.on_status(self.id, Status(Presence.READY, self.boot, 0))
