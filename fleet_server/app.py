@@ -118,7 +118,7 @@ def _outside(
 
 def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_path: str | None) -> ReadyInfo:
     key, new = composition.operator_key(config.api_key)
-    code = composition.context.auth.make_code()
+    code = composition.sign_in_code(key)
     return ReadyInfo(
         url=outside.url,
         signin_url=f"{outside.url}/signin?code={code}",

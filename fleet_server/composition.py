@@ -3,6 +3,7 @@
 House rules: it needs no broker and no socket of its own, so that tests run the whole server over a wire in memory.
 """
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,9 +16,12 @@ from fleet_server.builds.builder import Builder
 from fleet_server.builds.releases import Releases
 from fleet_server.builds.sandbox import Limits, choose_sandbox
 from fleet_server.config import ServerConfig
+from fleet_server.core.permissions import Role
 from fleet_server.services.announcements import Announcer
+from fleet_server.services.api_keys import ApiKeys
 from fleet_server.services.assignments import Assigner
-from fleet_server.services.audit import record_audit
+from fleet_server.services.audit import FOLDER_NAME as AUDIT_FOLDER
+from fleet_server.services.audit import Audit, record_audit
 from fleet_server.services.auth import Auth
 from fleet_server.services.clock import Clock, now_ms
 from fleet_server.services.controller import Controller
@@ -39,7 +43,9 @@ from fleet_server.services.recovery import Recovery
 from fleet_server.services.releases import ImageRepository
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
+from fleet_server.services.throttles import Throttle
 from fleet_server.services.tryout import RunTrainer, TryOut, run_trainer
+from fleet_server.services.users import Users
 from fleet_server.services.wire import Accounts, Contact, Wire
 from fleet_server.services.yanks import Yanks
 from fleet_server.store.artifacts import ArtifactFolder
@@ -111,10 +117,13 @@ class Composition:
         operations = Operations(self._database, config.data_dir / "builds", announcer, clock, rules)
         limits = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
         self._builder = Builder(operations, models, self.sandbox, limits, releases)
+        throttle = Throttle()
         self.version = metadata.version("edgeloop")
         self.context = ApiContext(
             auth=Auth(self._database, clock),
             announcer=announcer,
+            api_keys=ApiKeys(self._database, clock),
+            audit=Audit(self._database, config.data_dir / AUDIT_FOLDER, outside.signing, clock),
             decisions=Decisions(self._database),
             devices=devices,
             drift=Drift(self._database, artifacts),
@@ -126,6 +135,8 @@ class Composition:
             operations=operations,
             rollouts=rollouts,
             telemetry=Telemetry(self._database),
+            throttle=throttle,
+            users=Users(self._database, throttle, clock),
             ca_pem=outside.authority.pem,
             url=outside.url,
             work_folder=config.data_dir / "uploads",
@@ -190,6 +201,7 @@ class Composition:
                 record_audit(connection, self._clock(), "server", "online_key_made", name)
         self._tryout.begin()
         self.recovery.begin()
+        self.context.audit.checkpoint()
 
     def close(self) -> None:
         """End the loops and close the database."""
@@ -198,6 +210,8 @@ class Composition:
         if self._loop.is_alive():
             self._loop.join(15)
         self._builder.stop()
+        with contextlib.suppress(UnavailableError):  # then the next start writes it
+            self.context.audit.checkpoint(at_once=True)
         self._database.close()
 
     @property
@@ -206,10 +220,18 @@ class Composition:
         return self._tryout.notice
 
     def operator_key(self, held: str | None) -> tuple[str, bool]:
-        """Return a valid API key, the held one where it is valid, and whether it was made now."""
-        if held and self.context.auth.check_key(held) is not None:
+        """Return a key with all rights, the held one where it is one, and whether it was made now."""
+        asker = self.context.auth.check_key(held) if held else None
+        if held and asker is not None and asker.role is Role.ADMIN and not asker.scope.limited:
             return held, False
-        return self.context.auth.make_key("operator"), True
+        return self.context.api_keys.make_operator_key(), True
+
+    def sign_in_code(self, key: str) -> str:
+        """Return a one-time code that signs a browser in with the rights of a valid key."""
+        asker = self.context.auth.check_key(key)
+        if asker is None:
+            raise ValueError("the key is not valid here")
+        return self.context.auth.make_code(asker)
 
     def turn(self, generation: int) -> int:
         """Do once what the loop does; return the generation of the connection that was served.
@@ -226,6 +248,7 @@ class Composition:
         self.image.refresh()
         self.controller.tick()
         self.outbox.deliver()
+        self.context.audit.checkpoint()
         return generation
 
     def _run(self) -> None:

@@ -30,6 +30,7 @@ from edge_agent.contract import (  # noqa: E402 - the root comes first
     windows,
 )
 from edge_agent.core import update_machine  # noqa: E402 - as above
+from fleet_server.core import permissions  # noqa: E402 - as above
 
 MESSAGES: tuple[type, ...] = (
     messages.Status,
@@ -155,11 +156,22 @@ def denials() -> str:
     return "\n".join(rows)
 
 
+def roles() -> str:
+    """Which role has which permission."""
+    head = "| Permission | for | " + " | ".join(permissions.Role) + " |"
+    rows = [head, "|---" * (2 + len(permissions.Role)) + "|"]
+    for permission, meaning in permissions.MEANING.items():
+        marks = ["yes" if permission in permissions.GRANTS[role] else "" for role in permissions.Role]
+        rows.append(f"| `{permission}` | {meaning} | {' | '.join(marks)} |")
+    return "\n".join(rows)
+
+
 MAKERS: Mapping[str, Callable[[], str]] = {
     "payloads": payload_tables,
     "reasons": reasons,
     "machine": machine,
     "denials": denials,
+    "roles": roles,
 }
 MADE = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -3,15 +3,18 @@
 from fastapi import FastAPI
 
 from fleet_server.api import (
+    audit,
     devices,
     fleet,
     groups,
     models,
     operations,
     pages,
+    people,
     problems,
     records,
     rollouts,
+    sessions,
     telemetry,
     tokens,
 )
@@ -28,6 +31,9 @@ ROUTERS = (
     telemetry.router,
     records.router,
     operations.router,
+    audit.router,
+    people.router,
+    sessions.router,
     pages.router,
 )
 

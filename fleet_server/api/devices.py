@@ -6,7 +6,10 @@ from fastapi import APIRouter, Query
 
 from edge_agent.contract import codec
 from fleet_server.api.answers import Answer, Body, ListOf, Time
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader, needs
+from fleet_server.api.context import Context, Paging
+from fleet_server.core.permissions import Permission
+from fleet_server.services.auth import Principal
 from fleet_server.services.devices import DeviceView
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
@@ -78,7 +81,7 @@ def show(view: DeviceView) -> DeviceShown:
 def list_devices(
     context: Context,
     paging: Paging,
-    _asker: Asker,
+    _asker: Reader,
     group: Annotated[str | None, Query(max_length=64)] = None,
     q: Annotated[str, Query(max_length=100)] = "",
 ) -> ListOf[DeviceShown]:
@@ -88,19 +91,21 @@ def list_devices(
 
 
 @router.get("/{device}")
-def show_device(device: str, context: Context, _asker: Asker) -> DeviceShown:
+def show_device(device: str, context: Context, _asker: Reader) -> DeviceShown:
     """Show a device."""
     return show(context.devices.show(device))
 
 
 @router.patch("/{device}")
-def label_device(device: str, body: LabelChanges, context: Context, _asker: Asker) -> DeviceShown:
+def label_device(
+    device: str, body: LabelChanges, context: Context, asker: Annotated[Principal, needs(Permission.DEVICES)]
+) -> DeviceShown:
     """Set labels of a device, or take them away."""
-    context.devices.label(device, body.labels)
+    context.devices.label(device, body.labels, asker.name)
     return show(context.devices.show(device))
 
 
 @router.delete("/{device}", status_code=204)
-def remove_device(device: str, context: Context, _asker: Asker) -> None:
+def remove_device(device: str, context: Context, asker: Annotated[Principal, needs(Permission.DEVICES)]) -> None:
     """Remove a device and revoke its credentials."""
-    context.devices.remove(device)
+    context.devices.remove(device, asker.name)

@@ -10,7 +10,8 @@ from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fleet_server.api.answers import Answer
-from fleet_server.api.context import Asker, Context
+from fleet_server.api.askers import Reader
+from fleet_server.api.context import Context
 from fleet_server.api.metrics import CONTENT_TYPE, render_metrics
 
 router = APIRouter(tags=["fleet"])
@@ -40,13 +41,13 @@ class FleetShown(Answer):
 
 
 @router.get("/api/v1/fleet")
-def show_fleet(context: Context, _asker: Asker) -> FleetShown:
+def show_fleet(context: Context, _asker: Reader) -> FleetShown:
     """Sum the fleet up."""
     return FleetShown.model_validate(context.fleet.summary())
 
 
 @router.get("/api/v1/stream", response_class=EventSourceResponse)
-async def stream(context: Context, _asker: Asker) -> AsyncIterable[ServerSentEvent]:
+async def stream(context: Context, _asker: Reader) -> AsyncIterable[ServerSentEvent]:
     """Follow the fleet: `fleet` at most once a second, when it changed; `event`, `rollout`, `decision`, `operation`."""
     loop, wake = asyncio.get_running_loop(), asyncio.Event()
 
@@ -78,7 +79,7 @@ async def stream(context: Context, _asker: Asker) -> AsyncIterable[ServerSentEve
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def show_metrics(context: Context, _asker: Asker) -> PlainTextResponse:
+def show_metrics(context: Context, _asker: Reader) -> PlainTextResponse:
     """Return the server's and the fleet's metrics in Prometheus' text format."""
     text = render_metrics(context.fleet.summary(), context.fleet.traffic(), context.telemetry.latest_health())
     return PlainTextResponse(text, media_type=CONTENT_TYPE)

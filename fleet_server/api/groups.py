@@ -6,7 +6,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from fleet_server.api.answers import Answer, Body, ListOf, Time
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader, needs
+from fleet_server.api.context import Context, Paging
+from fleet_server.core.permissions import Permission
+from fleet_server.services.auth import Principal
 from fleet_server.store.groups import Group
 
 router = APIRouter(prefix="/api/v1/groups", tags=["groups"])
@@ -45,26 +48,26 @@ def _show(shown: tuple[Group, tuple[str, ...], dict[str, int]]) -> GroupShown:
 
 
 @router.get("")
-def list_groups(context: Context, paging: Paging, _asker: Asker) -> ListOf[GroupShown]:
+def list_groups(context: Context, paging: Paging, _asker: Reader) -> ListOf[GroupShown]:
     """List groups by name."""
     page = context.groups.list_groups(paging)
     return ListOf(items=[_show(item) for item in page.items], next=page.next)
 
 
 @router.post("", status_code=201)
-def make_group(body: NewGroup, context: Context, _asker: Asker) -> GroupShown:
+def make_group(body: NewGroup, context: Context, asker: Annotated[Principal, needs(Permission.GROUPS)]) -> GroupShown:
     """Make a group."""
-    context.groups.create(body.name, body.query)
+    context.groups.create(body.name, body.query, asker.name)
     return _show(context.groups.show(body.name))
 
 
 @router.get("/{name}")
-def show_group(name: str, context: Context, _asker: Asker) -> GroupShown:
+def show_group(name: str, context: Context, _asker: Reader) -> GroupShown:
     """Show a group."""
     return _show(context.groups.show(name))
 
 
 @router.delete("/{name}", status_code=204)
-def remove_group(name: str, context: Context, _asker: Asker) -> None:
+def remove_group(name: str, context: Context, asker: Annotated[Principal, needs(Permission.GROUPS)]) -> None:
     """Remove a group; its devices keep what they run."""
-    context.groups.remove(name)
+    context.groups.remove(name, asker.name)

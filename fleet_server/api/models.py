@@ -6,9 +6,12 @@ from fastapi import APIRouter, File, Form, UploadFile
 from fastapi import Path as InPath
 
 from fleet_server.api.answers import Answer, ListOf, Time
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader, needs
+from fleet_server.api.context import Context, Paging
 from fleet_server.api.operations import OperationShown
 from fleet_server.api.uploads import check_path, save, save_all, temporary_folder
+from fleet_server.core.permissions import Permission
+from fleet_server.services.auth import Principal
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.operations import BuildRequest, plain_operation
 from fleet_server.store.models import Variant, Version
@@ -102,7 +105,7 @@ def _version(found: Version, variants: list[VariantShown]) -> VersionShown:
 
 
 @router.get("")
-def list_models(context: Context, paging: Paging, _asker: Asker) -> ListOf[ModelShown]:
+def list_models(context: Context, paging: Paging, _asker: Reader) -> ListOf[ModelShown]:
     """List models by name."""
     page = context.models.list_models(paging)
     return ListOf(items=[_model(context, item.name) for item in page.items], next=page.next)
@@ -114,44 +117,47 @@ def _model(context: Context, name: str) -> ModelShown:
 
 
 @router.get("/{model}")
-def show_model(model: str, context: Context, _asker: Asker) -> ModelShown:
+def show_model(model: str, context: Context, _asker: Reader) -> ModelShown:
     """Show a model."""
     return _model(context, model)
 
 
 @router.get("/{model}/versions")
-def list_versions(model: str, context: Context, paging: Paging, _asker: Asker) -> ListOf[VersionShown]:
+def list_versions(model: str, context: Context, paging: Paging, _asker: Reader) -> ListOf[VersionShown]:
     """List a model's versions, newest first."""
     page = context.models.list_versions(model, paging)
     return ListOf(items=[_show(context, item.model, item.version) for item in page.items], next=page.next)
 
 
 @router.get("/{model}/versions/{version}")
-def show_version(model: str, version: Number, context: Context, _asker: Asker) -> VersionShown:
+def show_version(model: str, version: Number, context: Context, _asker: Reader) -> VersionShown:
     """Show a version."""
     return _show(context, model, version)
 
 
 @router.get("/{model}/versions/{version}/card")
-def show_card(model: str, version: Number, context: Context, _asker: Asker) -> dict[str, Any]:
+def show_card(model: str, version: Number, context: Context, _asker: Reader) -> dict[str, Any]:
     """Show a version's card."""
     return _show(context, model, version).card
 
 
 @router.get("/{model}/versions/{version}/variants")
-def list_variants(model: str, version: Number, context: Context, _asker: Asker) -> ListOf[VariantShown]:
+def list_variants(model: str, version: Number, context: Context, _asker: Reader) -> ListOf[VariantShown]:
     """List a version's variants, those that could not be built among them."""
     return ListOf(items=_show(context, model, version).variants, next=None)
 
 
 @router.post("/{model}/versions", status_code=201)
 def upload_version(
-    model: str, files: Annotated[list[UploadFile], File()], context: Context, _asker: Asker
+    model: str,
+    files: Annotated[list[UploadFile], File()],
+    context: Context,
+    asker: Annotated[Principal, needs(Permission.PUBLISH)],
 ) -> VersionShown:
     """Upload a finished version folder: each file's name is its path inside the folder."""
     with temporary_folder(context.work_folder) as folder:
         save_all(files, folder, context.upload_bytes)
-        made = context.models.register(model, folder)
+        made = context.models.register(model, folder, asker.name)
     return _show(context, made.model, made.version)
 
 
@@ -162,7 +168,7 @@ def start_build(
     data: Annotated[UploadFile, File(description="rows to prove it on: .csv or .npz")],
     target: Annotated[str, Form(max_length=200)],
     context: Context,
-    _asker: Asker,
+    asker: Annotated[Principal, needs(Permission.PUBLISH)],
     drop: Annotated[list[str], Form(max_length=1000, description=_DROP)] = [],  # noqa: B006 - a form's default
     task: Annotated[str | None, Form(max_length=40)] = None,
     description: Annotated[str, Form(max_length=2000)] = "",
@@ -192,7 +198,7 @@ def start_build(
     try:
         left = context.upload_bytes - save(source, folder / request.source, context.upload_bytes)
         save(data, folder / request.data, left)
-        operation = context.operations.queue_build(identity, request)
+        operation = context.operations.queue_build(identity, request, asker.name)
     except BaseException:
         context.operations.clean(identity)
         raise

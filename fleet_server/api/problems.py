@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from edge_agent.contract.codec import MalformedError
 from fleet_server.services.errors import BrokerError, DeniedError, InvalidError, TooLargeError, UnequippedError
+from fleet_server.services.throttles import ThrottledError
 from fleet_server.store.errors import ConflictError, NotFoundError, UnavailableError
 from fleet_server.store.pages import CursorError
 
@@ -32,6 +33,7 @@ class UnauthenticatedError(Exception):
 PROBLEMS: Mapping[type[Exception], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     DeniedError: HTTPStatus.FORBIDDEN,
+    ThrottledError: HTTPStatus.TOO_MANY_REQUESTS,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     TooLargeError: HTTPStatus.CONTENT_TOO_LARGE
@@ -70,7 +72,10 @@ def _handler(status: HTTPStatus) -> Any:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("request_unavailable", path=request.url.path, error=str(error))
-        return problem(status, str(error), request.url.path)
+        made = problem(status, str(error), request.url.path)
+        if isinstance(error, ThrottledError):
+            made.headers["Retry-After"] = str(error.retry_after_s)
+        return made
 
     return answer
 

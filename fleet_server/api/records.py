@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from fleet_server.api.answers import Answer, ListOf
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader
+from fleet_server.api.context import Context, Paging
 from fleet_server.services.decisions import plain_decision
 from fleet_server.services.events import plain_event
 
@@ -41,7 +42,7 @@ class EventShown(Answer):
 
 @router.get("/decisions")
 def list_decisions(
-    context: Context, paging: Paging, _asker: Asker, rollout: Name = None, model: Name = None
+    context: Context, paging: Paging, _asker: Reader, rollout: Name = None, model: Name = None
 ) -> ListOf[DecisionShown]:
     """List decisions, newest first."""
     page = context.decisions.list_decisions(paging, rollout, model)
@@ -50,7 +51,7 @@ def list_decisions(
 
 
 @router.get("/events")
-def list_events(context: Context, paging: Paging, _asker: Asker, device: Name = None) -> ListOf[EventShown]:
+def list_events(context: Context, paging: Paging, _asker: Reader, device: Name = None) -> ListOf[EventShown]:
     """List events, newest first."""
     page = context.events.list_events(paging, device)
     return ListOf(items=[EventShown.model_validate(plain_event(item)) for item in page.items], next=page.next)

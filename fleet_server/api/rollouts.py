@@ -7,9 +7,12 @@ from pydantic import Field
 
 from edge_agent.contract.messages import Soak
 from fleet_server.api.answers import Answer, Body, ListOf, Time
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader, needs_within
+from fleet_server.api.context import Context, Paging
+from fleet_server.core.permissions import Permission
 from fleet_server.core.rollout_machine import Move
 from fleet_server.core.rollouts import DeviceState, RolloutDevice, parse_policy
+from fleet_server.services.auth import Principal
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.rollouts import Plan, RolloutRequest
 from fleet_server.store.rollouts import OPEN_STATES, StoredRollout
@@ -184,8 +187,14 @@ def _plan(plan: Plan) -> PlanShown:
 
 
 @router.post("", status_code=201, responses={200: {"model": PlanShown, "description": "what a dry run would do"}})
-def start_rollout(body: NewRollout, context: Context, asker: Asker, response: Response) -> RolloutShown | PlanShown:
+def start_rollout(
+    body: NewRollout,
+    context: Context,
+    asker: Annotated[Principal, needs_within(Permission.ROLLOUTS)],
+    response: Response,
+) -> RolloutShown | PlanShown:
     """Begin a rollout, or with `dry_run` say which devices would get what."""
+    asker.require_within(group=body.group, model=body.model)
     request = _request(body)
     if body.dry_run:
         response.status_code = 200
@@ -194,21 +203,26 @@ def start_rollout(body: NewRollout, context: Context, asker: Asker, response: Re
 
 
 @router.get("")
-def list_rollouts(context: Context, paging: Paging, _asker: Asker) -> ListOf[RolloutShown]:
+def list_rollouts(context: Context, paging: Paging, _asker: Reader) -> ListOf[RolloutShown]:
     """List rollouts, newest first."""
     page = context.rollouts.list_rollouts(paging)
     return ListOf(items=[show(*item) for item in page.items], next=page.next)
 
 
 @router.get("/{rollout}")
-def show_rollout(rollout: str, context: Context, _asker: Asker) -> RolloutShown:
+def show_rollout(rollout: str, context: Context, _asker: Reader) -> RolloutShown:
     """Show a rollout."""
     return show(*context.rollouts.show(rollout))
 
 
 @router.post("/{rollout}/{verb}")
 def move_rollout(
-    rollout: str, verb: Literal["pause", "resume", "abort", "promote"], context: Context, asker: Asker
+    rollout: str,
+    verb: Literal["pause", "resume", "abort", "promote"],
+    context: Context,
+    asker: Annotated[Principal, needs_within(Permission.ROLLOUTS)],
 ) -> RolloutShown:
     """Pause, resume, abort or promote a rollout."""
+    found, _ = context.rollouts.show(rollout)
+    asker.require_within(group=found.rollout.group, model=found.rollout.model)
     return show(*context.rollouts.move(rollout, Move(verb), asker.name))

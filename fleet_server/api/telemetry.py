@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query
 
 from edge_agent.contract import codec
 from fleet_server.api.answers import Answer, ListOf, Time
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader
+from fleet_server.api.context import Context, Paging
 from fleet_server.core.drift import DriftReport
 from fleet_server.services.clock import iso, parse_iso
 from fleet_server.services.errors import InvalidError
@@ -83,7 +84,7 @@ def _since(text: str | None) -> int | None:
 
 @router.get("/health")
 def list_health(
-    context: Context, paging: Paging, _asker: Asker, device: Name = None, model: Name = None, since: Since = None
+    context: Context, paging: Paging, _asker: Reader, device: Name = None, model: Name = None, since: Since = None
 ) -> ListOf[dict[str, Any]]:
     """List health objects, newest first."""
     page = context.telemetry.list_health(HealthFilter(device, model, _since(since)), paging)
@@ -95,7 +96,7 @@ def list_health(
 def list_windows(
     context: Context,
     paging: Paging,
-    _asker: Asker,
+    _asker: Reader,
     device: Name = None,
     model: Name = None,
     version: VersionNumber = None,
@@ -116,7 +117,7 @@ def _window(stored: StoredWindow) -> WindowShown:
 @router.get("/drift")
 def show_drift(
     context: Context,
-    _asker: Asker,
+    _asker: Reader,
     model: Annotated[str, Query(max_length=64)],
     version: VersionNumber = None,
     group: Name = None,

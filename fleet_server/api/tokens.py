@@ -8,8 +8,12 @@ from pydantic import Field
 from edge_agent.contract import codec
 from edge_agent.contract.enrolment import EnrolRequest
 from fleet_server.api.answers import Answer, Body, ListOf, Time
-from fleet_server.api.context import Asker, Context, Paging
+from fleet_server.api.askers import Reader, limited, needs
+from fleet_server.api.context import Context, Paging
+from fleet_server.core.permissions import Permission
+from fleet_server.services.auth import Principal
 from fleet_server.services.enrolment import TokenRequest
+from fleet_server.services.throttles import Kind
 
 router = APIRouter(prefix="/api/v1", tags=["enrolment"])
 
@@ -81,7 +85,7 @@ class Enrolled(Answer):
     broker_ca: str | None = None
 
 
-@router.post("/enrol", response_model_exclude_none=True)
+@router.post("/enrol", response_model_exclude_none=True, dependencies=[limited(Kind.ENROL)])
 def enrol(body: NewDevice, context: Context) -> Enrolled:
     """Let a device in by a token."""
     request = codec.from_plain(EnrolRequest, body.model_dump())
@@ -89,22 +93,22 @@ def enrol(body: NewDevice, context: Context) -> Enrolled:
 
 
 @router.get("/tokens")
-def list_tokens(context: Context, paging: Paging, _asker: Asker) -> ListOf[TokenShown]:
+def list_tokens(context: Context, paging: Paging, _asker: Reader) -> ListOf[TokenShown]:
     """List tokens, newest first."""
     page = context.enroller.list_tokens(paging)
     return ListOf(items=[TokenShown.model_validate(item) for item in page.items], next=page.next)
 
 
 @router.post("/tokens", status_code=201)
-def make_token(body: NewToken, context: Context, _asker: Asker) -> TokenMade:
+def make_token(body: NewToken, context: Context, asker: Annotated[Principal, needs(Permission.TOKENS)]) -> TokenMade:
     """Make a token."""
     token, text = context.enroller.make_token(
-        TokenRequest(body.label, body.uses, body.ttl_s, body.profile, body.labels)
+        TokenRequest(body.label, body.uses, body.ttl_s, body.profile, body.labels), asker.name
     )
     return TokenMade.model_validate({"id": token.id, "token": text, "expires": token.expires})
 
 
 @router.delete("/tokens/{token}", status_code=204)
-def revoke_token(token: str, context: Context, _asker: Asker) -> None:
+def revoke_token(token: str, context: Context, asker: Annotated[Principal, needs(Permission.TOKENS)]) -> None:
     """Revoke a token; devices that it let in stay."""
-    context.enroller.revoke_token(token)
+    context.enroller.revoke_token(token, asker.name)

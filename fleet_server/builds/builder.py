@@ -87,7 +87,9 @@ class Builder:
         self._operations.note(operation.id, self._sandbox.notice)
         self._compile(operation, request)
         out = _find_version(self._operations.folder_of(operation.id) / "out")
-        version = self._models.register(operation.subject, out, lambda line: self._operations.note(operation.id, line))
+        version = self._models.register(
+            operation.subject, out, f"operation:{operation.id}", lambda line: self._operations.note(operation.id, line)
+        )
         self._operations.succeed(operation.id, {"model": version.model, "version": version.version})
 
     def _fail(self, operation: Operation, error: str) -> None:

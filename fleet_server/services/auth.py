@@ -1,28 +1,71 @@
-"""Who may use the API: operators' keys, and browser sessions opened by a one-time code.
+"""Who may use the API: keys, browser sessions, and the one-time codes that open them.
 
 House rules: secrets are random and 32 bytes long, so a plain SHA-256 of them is what is stored; the text of a secret
-leaves once.
+leaves once. A session has no rights of its own: each request asks what its user or key may do now.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
+import structlog
+from sqlalchemy import Connection
+
+from fleet_server.core.permissions import EVERYTHING, Permission, Role, Scope, judge_permission, judge_scope
+from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import Clock
 from fleet_server.services.errors import DeniedError
-from fleet_server.store import access
+from fleet_server.store import access, users
 from fleet_server.store.database import Database
+from fleet_server.store.errors import UnavailableError
+from fleet_server.store.pages import Page, PageRequest
 
+_log = structlog.get_logger(__name__)
 SESSION_MS = 7 * 24 * 3600 * 1000
+IDLE_MS = 12 * 3600 * 1000
 CODE_MS = 15 * 60 * 1000
+# How exactly it is known when a key or a session was last used: each request would be a write otherwise.
+_SEEN_MS = 60 * 1000
 _SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
-    """Who asks: the label of the key, or `web` for a browser's session."""
+class Principal:
+    """Who asks: a user or a key by name, with the role and the scope that it has now.
+
+    `session` is the id of the browser's session that it came by, where it did.
+    """
 
     name: str
+    role: Role
+    scope: Scope = EVERYTHING
+    user: str | None = None
+    key: str | None = None
+    session: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What is one and the same however it comes: `user:NAME` or `key:ID`."""
+        return f"user:{self.user}" if self.user is not None else f"key:{self.key}"
+
+    def require(self, permission: Permission) -> None:
+        """Let this pass.
+
+        Raises:
+            DeniedError: the role does not have the permission.
+        """
+        if (reason := judge_permission(self.role, permission)) is not None:
+            raise DeniedError(reason)
+
+    def require_within(self, *, group: str | None = None, model: str | None = None) -> None:
+        """Let a change of this group and this model pass.
+
+        Raises:
+            DeniedError: it is outside of the scope.
+        """
+        if (reason := judge_scope(self.scope, group, model)) is not None:
+            raise DeniedError(reason)
 
 
 def hash_secret(text: str) -> str:
@@ -30,56 +73,115 @@ def hash_secret(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
+def read_scope(key: access.ApiKey) -> Scope:
+    """Return a stored key's scope."""
+    groups, models = key.scope.get("groups"), key.scope.get("models")
+    return Scope(None if groups is None else frozenset(groups), None if models is None else frozenset(models))
+
+
 class Auth:
-    """Checks and makes keys, sessions and sign-in codes."""
+    """Checks keys and sessions; makes, shows and ends sessions."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
-    def make_key(self, label: str) -> str:
-        """Make a key and return its text, which is not stored."""
-        text = "ek_" + secrets.token_urlsafe(_SECRET_BYTES)
-        with self._database.write() as connection:
-            key = access.ApiKey("key-" + secrets.token_hex(6), hash_secret(text), label, self._clock())
-            access.insert_key(connection, key)
-        return text
-
-    def check_key(self, text: str) -> Operator | None:
-        """Return who holds this key, or None."""
+    def check_key(self, text: str) -> Principal | None:
+        """Return who holds this key, or None where it is unknown, revoked or expired."""
+        now = self._clock()
         with self._database.read() as connection:
             key = access.find_key(connection, hash_secret(text))
-        return None if key is None else Operator(key.label)
+        if key is None or not _holds(key, now):
+            return None
+        if now - (key.used or 0) >= _SEEN_MS:
+            self._note(lambda connection: access.save_key_used(connection, key.id, now))
+        return _principal_of(key)
 
-    def make_code(self) -> str:
-        """Make a sign-in code that works once within 15 minutes, and return its text."""
-        text = secrets.token_urlsafe(_SECRET_BYTES)
-        now = self._clock()
+    def make_code(self, asker: Principal) -> str:
+        """Make a sign-in code that opens a session of the asker, once within 15 minutes, and return its text."""
+        text, now = secrets.token_urlsafe(_SECRET_BYTES), self._clock()
+        code = access.SigninCode(hash_secret(text), asker.user, asker.key, now + CODE_MS)
         with self._database.write() as connection:
-            access.insert_code(connection, hash_secret(text), now, now + CODE_MS)
+            access.insert_code(connection, code, now)
         return text
 
-    def open_session(self, code: str) -> str:
+    def open_session(self, code: str, address: str = "") -> str:
         """Use a sign-in code up and return the text of a new session.
 
         Raises:
             DeniedError: the code is unknown, used or too old.
         """
-        text = secrets.token_urlsafe(_SECRET_BYTES)
         now = self._clock()
         with self._database.write() as connection:
             held = access.use_code(connection, hash_secret(code), now)
-            if held:
-                access.insert_session(connection, hash_secret(text), now, now + SESSION_MS)
-        if not held:
-            raise DeniedError(
-                "this sign-in link was used already, or is older than 15 minutes; "
-                "`edgeloop up` prints a new one at each start"
-            )
-        return text
+            owner = None if held is None else _find_owner(connection, held.owner_user, held.owner_key, now)
+            if owner is not None:
+                return begin_session(connection, owner, now, address, "link")
+        raise DeniedError(
+            "this sign-in link was used already, or is older than 15 minutes; `edgeloop signin` makes a new one"
+        )
 
-    def check_session(self, text: str) -> Operator | None:
-        """Return who holds this session, or None."""
+    def check_session(self, text: str) -> Principal | None:
+        """Return who holds this session, or None where it is unknown, too old, or unused for too long."""
+        now = self._clock()
         with self._database.read() as connection:
-            held = access.is_session(connection, hash_secret(text), self._clock())
-        return Operator("web") if held else None
+            found = access.find_session(connection, hash_secret(text))
+            if found is None or found.expires <= now or now - found.seen >= IDLE_MS:
+                return None
+            owner = _find_owner(connection, found.owner_user, found.owner_key, now, found.id)
+        if owner is not None and now - found.seen >= _SEEN_MS:
+            self._note(lambda connection: access.save_session_seen(connection, found.hash, now))
+        return owner
+
+    def list_sessions(self, request: PageRequest) -> Page[access.Session]:
+        """Return one page of the open sessions."""
+        with self._database.read() as connection:
+            return access.page_sessions(connection, request, self._clock())
+
+    def end_session(self, session: str, actor: str) -> None:
+        """End a session.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            ended = access.delete_session(connection, session)
+            owner = ended.owner_user or ended.owner_key or ""
+            record_audit(connection, now, actor, "session_ended", ended.id, {"of": owner})
+
+    def _note(self, save: Callable[[Connection], None]) -> None:
+        try:
+            with self._database.write() as connection:
+                save(connection)
+        except UnavailableError as error:  # whoever asks may well read: only the time of it is not kept
+            _log.warning("last_use_not_saved", error=str(error))
+
+
+def begin_session(connection: Connection, owner: Principal, now: int, address: str, by: str) -> str:
+    """Open a session of a user or a key (`by` link or password), record it, and return its text."""
+    text, identity = secrets.token_urlsafe(_SECRET_BYTES), "ses-" + secrets.token_hex(6)
+    session = access.Session(hash_secret(text), identity, owner.user, owner.key, now, now, now + SESSION_MS, address)
+    access.insert_session(connection, session)
+    record_audit(connection, now, owner.name, "signed_in", identity, {"by": by, "address": address})
+    return text
+
+
+def _holds(key: access.ApiKey, now: int) -> bool:
+    return key.revoked is None and (key.expires is None or key.expires > now)
+
+
+def _principal_of(key: access.ApiKey, session: str | None = None) -> Principal:
+    return Principal(key.label, Role(key.role), read_scope(key), key=key.id, session=session)
+
+
+def _find_owner(
+    connection: Connection, user: str | None, key: str | None, now: int, session: str | None = None
+) -> Principal | None:
+    if user is not None:
+        found = users.find_user(connection, user)
+        return None if found is None else Principal(user, Role(found.role), user=user, session=session)
+    if key is None:
+        return None
+    held = access.get_key(connection, key)
+    return _principal_of(held, session) if _holds(held, now) else None

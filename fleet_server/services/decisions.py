@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from fleet_server.services.announcements import Announcer
+from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import iso
 from fleet_server.store.database import Database
 from fleet_server.store.decisions import StoredDecision, insert_decision, page_decisions
@@ -27,8 +28,16 @@ def plain_decision(decision: StoredDecision) -> dict[str, Any]:
 
 
 def record_decision(connection: Connection, decision: StoredDecision, announcer: Announcer) -> None:
-    """Save and announce a decision."""
+    """Save, audit and announce a decision."""
     insert_decision(connection, decision)
+    record_audit(
+        connection,
+        decision.at,
+        decision.author,
+        f"decided_{decision.kind}",
+        decision.rollout or f"{decision.model}@{decision.version}",
+        {"model": decision.model, "version": decision.version, "reason": decision.reason},
+    )
     announcer.announce("decision", plain_decision(decision))
 
 

@@ -15,6 +15,7 @@ from edge_agent.contract.windows import Window
 from fleet_server.core.ordering import judge_reported, judge_status
 from fleet_server.core.selectors import SelectorError, check_label, matches
 from fleet_server.services.announcements import Announcer
+from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import Clock
 from fleet_server.services.controller import Controller
 from fleet_server.services.errors import BrokerError, InvalidError
@@ -234,7 +235,7 @@ class Devices:
                 found.read_reported(),
             )
 
-    def label(self, device: str, changes: Mapping[str, str | None]) -> None:
+    def label(self, device: str, changes: Mapping[str, str | None], actor: str) -> None:
         """Set labels, or take those away whose value is None.
 
         Raises:
@@ -254,9 +255,10 @@ class Devices:
                 else:
                     labels[key] = value
             devices.save_labels(connection, device, labels)
+            record_audit(connection, self._clock(), actor, "device_labelled", device, changes)
         self._wake()
 
-    def remove(self, device: str) -> None:
+    def remove(self, device: str, actor: str) -> None:
         """Remove a device: its credentials first, then all that is known of it.
 
         Raises:
@@ -274,6 +276,7 @@ class Devices:
             rollouts.skip_member(connection, device, "device_removed")
             devices.delete_device(connection, device)
             desired.enqueue(connection, device, Work.CLEAR, "", now)
+            record_audit(connection, now, actor, "device_removed", device)
             record_event(
                 connection, events.StoredEvent(now, "server", "device_removed", device=device), self._announcer
             )

@@ -7,6 +7,7 @@ expired token gets the same answer. A device that enrols again under a fresh tok
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import structlog
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from edge_agent.contract.topics import check_name
 from fleet_server.core.cohorts import choose_cohort
 from fleet_server.core.selectors import SelectorError, check_label
 from fleet_server.services.announcements import Announcer
+from fleet_server.services.audit import record_audit
 from fleet_server.services.auth import hash_secret
 from fleet_server.services.clock import Clock
 from fleet_server.services.errors import BrokerError, DeniedError, InvalidError
@@ -67,7 +69,7 @@ class Enroller:
         self._announcer = announcer
         self._clock = clock
 
-    def make_token(self, request: TokenRequest) -> tuple[tokens.Token, str]:
+    def make_token(self, request: TokenRequest, actor: str) -> tuple[tokens.Token, str]:
         """Make a token; return it, and its text, which is not stored.
 
         Raises:
@@ -95,6 +97,8 @@ class Enroller:
         )
         with self._database.write() as connection:
             tokens.insert_token(connection, token)
+            detail = {"uses": token.uses, "expires": token.expires, "label": token.label, "labels": dict(token.labels)}
+            record_audit(connection, now, actor, "token_made", token.id, detail)
         return token, f"{secret}.{self._pin}"
 
     def list_tokens(self, request: PageRequest) -> Page[tokens.Token]:
@@ -102,7 +106,7 @@ class Enroller:
         with self._database.read() as connection:
             return tokens.page_tokens(connection, request)
 
-    def revoke_token(self, token: str) -> None:
+    def revoke_token(self, token: str, actor: str) -> None:
         """Revoke a token; devices that it let in stay.
 
         Raises:
@@ -110,6 +114,7 @@ class Enroller:
         """
         with self._database.write() as connection:
             tokens.delete_token(connection, token)
+            record_audit(connection, self._clock(), actor, "token_revoked", token)
 
     def enrol(self, request: EnrolRequest) -> Enrolment:
         """Let a device in.
@@ -128,6 +133,9 @@ class Enroller:
                     "this enrolment token is unknown, used up or expired; make a new one: `edgeloop device token`"
                 )
             device = self._admit(connection, request, token, now)
+            key = sha256(bytes.fromhex(device.public_key)).hexdigest()
+            detail = {"token": token.id, "profile": device.profile, "key_sha256": key}
+            record_audit(connection, now, f"device:{device.id}", "device_enrolled", device.id, detail)
         password = secrets.token_urlsafe(32)
         try:
             self._accounts.add(device.id, password, device.cohort)
@@ -181,6 +189,7 @@ class Enroller:
             tokens.return_use(connection, token)
             if not known:
                 devices.delete_device(connection, device)
+            record_audit(connection, self._clock(), "server", "enrolment_taken_back", device, {"token": token})
 
     def _announce(self, device: str, now: int) -> None:
         with self._database.write() as connection:

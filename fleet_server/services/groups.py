@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from edge_agent.contract.topics import check_name
 from fleet_server.core.selectors import Selector, SelectorError, Subject, matches, parse_selector
+from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import Clock
 from fleet_server.services.errors import InvalidError
 from fleet_server.store import devices, groups
@@ -41,7 +42,7 @@ class Groups:
         self._database = database
         self._clock = clock
 
-    def create(self, name: str, query: str) -> groups.Group:
+    def create(self, name: str, query: str, actor: str) -> groups.Group:
         """Make a group.
 
         Raises:
@@ -55,6 +56,7 @@ class Groups:
         group = groups.Group(name, read_selector(query).text, self._clock())
         with self._database.write() as connection:
             groups.insert_group(connection, group)
+            record_audit(connection, group.created, actor, "group_made", name, {"query": group.query})
         return group
 
     def show(self, name: str) -> tuple[groups.Group, tuple[str, ...], dict[str, int]]:
@@ -80,7 +82,7 @@ class Groups:
             )
         return Page(items, page.next)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, actor: str) -> None:
         """Remove a group; its devices keep what they run.
 
         Raises:
@@ -89,3 +91,4 @@ class Groups:
         """
         with self._database.write() as connection:
             groups.delete_group(connection, name)
+            record_audit(connection, self._clock(), actor, "group_removed", name)

@@ -9,6 +9,7 @@ import structlog
 from edge_agent.contract import codec
 from edge_agent.contract.artifacts import CHUNK_BYTES
 from fleet_server.services.announcements import Announcer
+from fleet_server.services.audit import record_audit
 from fleet_server.services.bundle_rules import CheckedVersion, check_version
 from fleet_server.services.clock import Clock
 from fleet_server.services.errors import InvalidError
@@ -43,7 +44,7 @@ class Models:
         self._clock = clock
 
     def register(
-        self, model: str, folder: Path, progress: Callable[[str], None] = lambda _line: None
+        self, model: str, folder: Path, actor: str, progress: Callable[[str], None] = lambda _line: None
     ) -> models.Version:
         """Check, pack and number the version in `folder`.
 
@@ -61,9 +62,9 @@ class Models:
                 parcels.append(
                     pack_bundle(variant.folder, variant.entry.digest, variant.manifest, self._artifacts, CHUNK_BYTES)
                 )
-        return self._save(checked, tuple(parcels))
+        return self._save(checked, tuple(parcels), actor)
 
-    def _save(self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...]) -> models.Version:
+    def _save(self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...], actor: str) -> models.Version:
         model, now = checked.record.card.model, self._clock()
         digests = sorted(f"{item.entry.variant}={item.entry.digest}" for item in checked.variants if item.entry.digest)
         fingerprint = sha256("\n".join(digests).encode()).hexdigest()
@@ -76,6 +77,8 @@ class Models:
             models.insert_version(connection, version, _variants(checked, number))
             for parcel in parcels:
                 models.insert_parcel(connection, parcel)
+            subject, detail = f"{model}@{number}", {"fingerprint": fingerprint, "bundles": digests}
+            record_audit(connection, now, actor, "version_registered", subject, detail)
             event = StoredEvent(now, "server", "version_registered", model=model, fields={"version": str(number)})
             record_event(connection, event, self._announcer)
         _log.info("version_registered", model=model, version=number, variants=len(parcels))

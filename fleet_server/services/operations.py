@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_agent.contract.topics import check_name
 from fleet_server.services.announcements import Announcer
+from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import Clock, iso
 from fleet_server.services.errors import DeniedError, InvalidError, UnequippedError
 from fleet_server.services.remains import remove_tree
@@ -147,12 +148,13 @@ class Operations:
         """
         self._rules.admit(request)
 
-    def queue_build(self, identity: str, request: BuildRequest) -> Operation:
+    def queue_build(self, identity: str, request: BuildRequest, actor: str) -> Operation:
         """Queue a build whose files are in place."""
         now = self._clock()
         operation = Operation(identity, "build", request.model, OperationState.QUEUED, now, now, asdict(request))
         with self._database.write() as connection:
             operations.insert_operation(connection, operation)
+            record_audit(connection, now, actor, "build_queued", identity, {"model": request.model})
         self._wake(operation)
         return operation
 
@@ -175,7 +177,7 @@ class Operations:
         with self._database.read() as connection:
             return operations.unfinished_operations(connection)
 
-    def cancel(self, operation: str) -> Operation:
+    def cancel(self, operation: str, actor: str) -> Operation:
         """Cancel an operation; what is at work ends soon after.
 
         Raises:
@@ -189,6 +191,7 @@ class Operations:
             waited = found.state == OperationState.QUEUED
             found = replace(found, state=OperationState.CANCELLED, updated=self._clock(), error="cancelled")
             operations.save_operation(connection, found)
+            record_audit(connection, found.updated, actor, "operation_cancelled", operation)
         self._cancelled.add(operation)
         if waited:  # nobody else will
             self.clean(operation)
@@ -226,6 +229,8 @@ class Operations:
             if found.state in UNFINISHED:  # a cancelled one stays cancelled
                 found = replace(found, updated=self._clock(), **changes)
                 operations.save_operation(connection, found)
+                detail = {"error": found.error} if found.error else dict(found.result or {})
+                record_audit(connection, found.updated, "builder", f"operation_{found.state}", operation, detail)
         self._wake(found)
 
     def _wake(self, operation: Operation) -> None:

@@ -331,19 +331,6 @@ operations = Table(
     sqlite_autoincrement=True,
 )
 
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("hash", String(64), nullable=False, unique=True),
-    Column("label", String(100), nullable=False),
-    _time("created"),
-)
-
-sessions = Table("sessions", metadata, Column("hash", String(64), primary_key=True), _time("created"), _time("expires"))
-
-signin_codes = Table("signin_codes", metadata, Column("hash", String(64), primary_key=True), _time("expires"))
-
 settings = Table(
     "settings", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
 )

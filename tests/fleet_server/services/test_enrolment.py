@@ -141,4 +141,4 @@ def test_senseless_request_is_refused_by_the_service_too(fleet: Served) -> None:
     from fleet_server.services.enrolment import TokenRequest
 
     with pytest.raises(InvalidError):
-        fleet.server.context.enroller.make_token(TokenRequest(uses=0))
+        fleet.server.context.enroller.make_token(TokenRequest(uses=0), "test")

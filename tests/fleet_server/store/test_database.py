@@ -17,11 +17,12 @@ from fleet_server.store import (
     desired,
     groups,
 )
+from fleet_server.store.access import sessions
 from fleet_server.store.artifacts import ArtifactFolder, write_durably
 from fleet_server.store.database import Database
 from fleet_server.store.desired import Work
 from fleet_server.store.errors import ConflictError, NotFoundError, UnavailableError
-from fleet_server.store.schema import metadata, sessions
+from fleet_server.store.schema import metadata
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_broken_rule_is_a_conflict(database: Database) -> None:
     def break_a_key() -> None:
         with database.write() as connection:
             for _ in range(2):
-                connection.execute(insert(sessions).values(hash="h", created=0, expires=1))
+                connection.execute(insert(sessions).values(hash="h", id="s", created=0, seen=0, expires=1, address=""))
 
     with pytest.raises(ConflictError):
         break_a_key()
