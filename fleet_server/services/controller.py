@@ -167,6 +167,9 @@ class Controller:
     def _take_back(
         self, connection: Connection, stored: StoredRollout, member: RolloutDevice, now: int
     ) -> RolloutDevice:
+        if _is_bad(connection, member.device, stored.rollout.model, member.from_version):
+            # What it had been assigned before has failed on it since: it goes back to none of the model.
+            member = replace(member, from_version=None, from_digest=None)
         try:
             with connection.begin_nested():
                 seq = self._assigner.give_back(
@@ -280,6 +283,10 @@ class Controller:
                 if not settled and key not in busy and (*key, target.version) not in bad:
                     owed.append((board, target))
         return owed
+
+
+def _is_bad(connection: Connection, device: str, model: str, version: int | None) -> bool:
+    return any((item.model, item.version) == (model, version) for item in assignments.list_bad(connection, device))
 
 
 def _load(connection: Connection, rollout: str) -> tuple[StoredRollout, RolloutView]:

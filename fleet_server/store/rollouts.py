@@ -14,6 +14,21 @@ from fleet_server.store.schema import rollout_devices, rollouts
 
 OPEN_STATES = (RolloutState.RUNNING.value, RolloutState.PAUSED.value)
 _MEMBER_FIELDS = tuple(field.name for field in dataclasses.fields(RolloutDevice))
+_AWAY = select(rollout_devices.c.rollout).where(
+    rollout_devices.c.state.not_in((DeviceState.WAITING.value, DeviceState.SKIPPED.value, DeviceState.RETURNED.value))
+)
+# Asked for with every report of a device: to make this statement takes longer than to run it.
+_UNSETTLED = (
+    select(rollouts)
+    .where(
+        rollouts.c.state.in_(OPEN_STATES)
+        | (
+            rollouts.c.state.in_((RolloutState.HALTED.value, RolloutState.ABORTED.value))
+            & rollouts.c.id.in_(_AWAY)
+        )
+    )
+    .order_by(rollouts.c.n)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +124,7 @@ def open_rollouts(connection: Connection, model: str | None = None) -> tuple[Sto
 
 def unsettled_rollouts(connection: Connection) -> tuple[StoredRollout, ...]:
     """Return rollouts that are open, or that owe the return of devices, the oldest first."""
-    ended = (RolloutState.HALTED.value, RolloutState.ABORTED.value)
-    away = select(rollout_devices.c.rollout).where(
-        rollout_devices.c.state.not_in(
-            (DeviceState.WAITING.value, DeviceState.SKIPPED.value, DeviceState.RETURNED.value)
-        )
-    )
-    rows = connection.execute(
-        select(rollouts)
-        .where(rollouts.c.state.in_(OPEN_STATES) | (rollouts.c.state.in_(ended) & rollouts.c.id.in_(away)))
-        .order_by(rollouts.c.n)
-    )
-    return tuple(_read(row) for row in rows)
+    return tuple(_read(row) for row in connection.execute(_UNSETTLED))
 
 
 def count_open(connection: Connection) -> int:

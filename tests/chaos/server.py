@@ -1,0 +1,345 @@
+"""The real services over a database in memory and a broker in virtual time; they may crash at every step.
+
+House rules: what is committed outlives a crash, and nothing else does. The controller's turn is the composition's own.
+"""
+
+import functools
+import random
+import secrets
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from nacl.signing import SigningKey
+from sqlalchemy import StaticPool, create_engine, event
+
+from edge_agent.adapters.trust import key_id
+from edge_agent.contract.artifacts import parse_parcel, sha256
+from edge_agent.contract.enrolment import EnrolRequest
+from edge_agent.contract.messages import AgentSettings, Desired, Get
+from fleet_server.broker.ingest import Ingest
+from fleet_server.broker.session import Message
+from fleet_server.composition import Composition
+from fleet_server.core.rollout_machine import Move
+from fleet_server.links import PatientIntake
+from fleet_server.services import enrolment as enrolment_room
+from fleet_server.services import rollouts as rollouts_room
+from fleet_server.services.announcements import Announcer
+from fleet_server.services.assignments import Assigner
+from fleet_server.services.controller import Controller
+from fleet_server.services.devices import DeviceIntake, Devices
+from fleet_server.services.enrolment import Enroller, TokenRequest
+from fleet_server.services.groups import Groups
+from fleet_server.services.models import Models
+from fleet_server.services.outbox import Outbox
+from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.rollouts import RolloutRequest, Rollouts
+from fleet_server.services.wire import Contact, Traffic
+from fleet_server.store.artifacts import ArtifactFolder
+from fleet_server.store.database import Database, _begin_sqlite
+from fleet_server.store.errors import UnavailableError
+from tests.chaos import passage
+from tests.chaos.broker import TOPICS, SimBroker
+from tests.chaos.timeline import Crash, Points, Timeline, Weather
+from tests.fakes.server_broker import MemoryAccounts
+from tests.fakes.server_versions import ONNX, write_version
+
+MODELS, VERSIONS = ("digits", "wear"), 4
+_EPOCH_MS = 1_800_000_000_000
+_TICK_S = 30.0
+_NO_LOSS = 1e9
+
+
+class MemoryDatabase(Database):
+    """The database over one connection to memory; its owner may crash before, within and after each transaction."""
+
+    def __init__(self) -> None:
+        self.url = "sqlite://"
+        self.points = Points()
+        self.full = False
+        self.raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.raw.execute("PRAGMA foreign_keys=ON")
+        self._writer = threading.Lock()
+        self._engine = create_engine(self.url, creator=lambda: self.raw, poolclass=StaticPool)
+        event.listen(self._engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        self.points.pass_by()
+        if self.full:
+            raise UnavailableError("the disk is full")
+        with super().write() as connection:
+            yield connection
+            self.points.pass_by()
+        self.points.pass_by()
+
+
+class Ground:
+    """What every world begins with: a database with models and groups, and their artifacts; made once a process."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.artifacts = KeptArtifacts(self.folder / "artifacts")
+        self.database = MemoryDatabase()
+        self.database.upgrade()
+        registry = Models(self.database, self.artifacts, Announcer(), lambda: _EPOCH_MS)
+        for model in MODELS:
+            for version in range(1, VERSIONS + 1):
+                place = self.folder / f"{model}-{version}"
+                registry.register(model, write_version(place, model, b"%d" % version, (ONNX,)))
+        Groups(self.database, lambda: _EPOCH_MS).create("all", "")
+        self.image = self.database.raw.serialize()
+        self.profiles, self.denials = load_profiles(), load_denials()
+
+    def renew(self) -> MemoryDatabase:
+        """Return the database as it was at the beginning."""
+        self.database.raw.deserialize(self.image)
+        self.database.points.crash_in, self.database.full = 0, False
+        return self.database
+
+
+class KeptArtifacts(ArtifactFolder):
+    """The artifacts, each read from disk once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._kept: dict[str, bytes] = {}
+
+    def read(self, digest: str) -> bytes:
+        if digest not in self._kept:
+            self._kept[digest] = super().read(digest)
+        return self._kept[digest]
+
+
+@functools.cache
+def ground() -> Ground:
+    """The ground of this process."""
+    made = Ground()
+    import atexit
+
+    atexit.register(shutil.rmtree, made.folder, ignore_errors=True)
+    return made
+
+
+@contextmanager
+def seeded_chance(rng: random.Random) -> Iterator[None]:
+    """Let what the services draw by chance follow from the seed."""
+    drawn = SimpleNamespace(
+        token_hex=lambda n=16: rng.randbytes(n).hex(), token_urlsafe=lambda n=16: rng.randbytes(n).hex()
+    )
+    before = random.getstate()
+    random.seed(rng.random())
+    rollouts_room.secrets = enrolment_room.secrets = drawn  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        rollouts_room.secrets = enrolment_room.secrets = secrets  # type: ignore[attr-defined]
+        random.setstate(before)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The server's online key."""
+
+    key: SigningKey
+
+    @property
+    def keyid(self) -> str:
+        return key_id(bytes(self.key.verify_key))
+
+    def sign(self, data: bytes) -> bytes:
+        return bytes(self.key.sign(data).signature)
+
+
+class SimWire:
+    """The services' wire over the simulated broker; each call may fail, before or after the broker took it."""
+
+    def __init__(self, owner: "SimServer") -> None:
+        self._owner = owner
+        self.generation = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._owner.broker.server_link != 0
+
+    def forget(self, device: str) -> None:
+        self._owner.ingest.forget(device)
+
+    def traffic(self) -> Traffic:
+        return Traffic()
+
+    def ship(self, cohort: str, parcel: bytes, read: Callable[[str], bytes]) -> None:
+        for digest in parse_parcel(parcel).chunks:
+            self._put(TOPICS.chunk(cohort, digest), read(digest), retain=True)
+        self._put(TOPICS.chunk(cohort, sha256(parcel)), parcel, retain=True)
+
+    def take_down(self, cohort: str, digests: Collection[str]) -> None:
+        for digest in digests:
+            self._put(TOPICS.chunk(cohort, digest), b"", retain=True)
+
+    def publish(self, desired: Desired) -> None:
+        self._owner.watch.signed(desired)
+        for topic, payload in passage.outgoing(desired, TOPICS, self._owner.signer):
+            self._put(topic, payload, retain=True)
+
+    def clear(self, device: str) -> None:
+        for topic in (topic for topic in tuple(self._owner.broker.retained) if f"/d/{device}/" in topic):
+            self._put(topic, b"", retain=True)
+
+    def answer(self, device: str, get: Get, allowed: Collection[str], read: Callable[[str], bytes]) -> int:
+        found = [digest for digest in get.digests if digest in allowed]
+        for digest in found:
+            self._put(TOPICS.block(device, digest), read(digest), retain=False)
+        return len(found)
+
+    def _put(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        owner = self._owner
+        owner.database.points.pass_by()
+        if not self.connected or owner.weather.chance(0.01):
+            raise ConnectionError("the broker is away")
+        owner.broker.accept(topic, payload, retain=retain)
+        owner.database.points.pass_by()
+        if owner.weather.chance(0.01):
+            raise ConnectionError("the acknowledgement did not come")
+
+
+class InlineIngest(Ingest):
+    """The ingest without its thread."""
+
+    def start(self) -> None:
+        """Nothing waits here: `take` is called with each message."""
+
+    def take(self, message: Message) -> None:
+        """Take in a message and acknowledge it."""
+        self._take(message)
+        message.ack()
+
+
+class ImpatientIntake(PatientIntake):
+    """The intake, which leaves a message with the broker where the database cannot be written."""
+
+    def public_key(self, device: str) -> bytes | None:
+        """The services' answer, read without their layers: it is asked for with every message."""
+        rows = ground().database.raw.execute("SELECT public_key FROM devices WHERE id = ?", (device,)).fetchall()
+        return bytes.fromhex(rows[0][0]) if rows else None
+
+    def _patiently(self, take: Callable[[], None]) -> None:
+        take()
+
+
+class SimServer:
+    """The server with its durable state, and its services while they live."""
+
+    def __init__(self, timeline: Timeline, weather: Weather, broker: SimBroker, watch: Any) -> None:
+        self.timeline, self.weather, self.broker, self.watch = timeline, weather, broker, watch
+        self.signer = Signer(SigningKey(timeline.rng.randbytes(32)))
+        self.database = ground().renew()
+        self.accounts = MemoryAccounts()
+        self.alive = False
+        self._life = 0
+        self._turning = False
+
+    def start(self) -> None:
+        """Compose the services on what is durable, and connect."""
+        self._life += 1
+        self.alive, self._turning, self.generation = True, False, -1
+        clock = lambda: _EPOCH_MS + int(self.timeline.now * 1000)  # noqa: E731
+        database, announcer, base = self.database, Announcer(), ground()
+        self.wire = SimWire(self)
+        assigner = Assigner(base.artifacts, base.profiles, base.denials, AgentSettings(health_s=3600.0))
+        self.rollouts = Rollouts(database, assigner, announcer, clock, self.wake)
+        controller = Controller(database, assigner, self.rollouts, announcer, clock)
+        self.turned = SimpleNamespace(
+            _outside=SimpleNamespace(wire=self.wire),
+            controller=controller,
+            outbox=Outbox(database, base.artifacts, self.wire, clock),
+        )
+        intake = DeviceIntake(database, base.artifacts, controller, self.wire, announcer, clock, self.wake, 100)
+        patient = ImpatientIntake(intake, threading.Event())
+        self.ingest = InlineIngest(SimpleNamespace(connected=False), TOPICS, patient.public_key, patient)  # type: ignore[arg-type]
+        self.devices = Devices(database, self.accounts, self.wire, announcer, clock, self.wake)
+        self.enroller = Enroller(
+            database, self.accounts, Contact("broker", 1, TOPICS.root), self.signer.keyid, "pin", announcer, clock
+        )
+        self._connect(self._life)
+        self._tick(self._life)
+
+    def die(self) -> None:
+        """Lose all that is not committed; come back some time later."""
+        self._life += 1
+        self.alive = False
+        self.database.points.crash_in = 0
+        self.broker.cut_server()
+        self.timeline.after(self.timeline.rng.uniform(1.0, 30.0), self.start)
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Do something on the server, which may crash of it."""
+        if not self.alive:
+            return
+        try:
+            work()
+        except Crash:
+            self.die()
+        self.watch.server_stepped(self)
+
+    def wake(self) -> None:
+        """A turn of the controller is wanted soon."""
+        if not self._turning:
+            self._turning = True
+            self.timeline.after(self.timeline.rng.uniform(0.5, 5.0), self._turn, self._life)
+
+    def enrol(self, device: str, public_key: bytes, capabilities: Any) -> None:
+        """Let a device in, by a fresh token."""
+        _, text = self.enroller.make_token(TokenRequest())
+        self.enroller.enrol(EnrolRequest(text, device, public_key.hex(), capabilities))
+
+    def create(self, request: RolloutRequest) -> None:
+        """Begin a rollout."""
+        self.rollouts.create(request, "operator")
+
+    def move(self, rollout: str, move: Move) -> None:
+        """Move a rollout."""
+        self.rollouts.move(rollout, move, "operator")
+
+    def _receive(self, message: Message) -> None:
+        def take() -> None:
+            try:
+                self.ingest.take(message)
+            except UnavailableError:
+                self.broker.refuse(message)
+
+        self.do(take)
+
+    def _turn(self, life: int) -> None:
+        if life != self._life:
+            return
+        self._turning = False
+
+        def turn() -> None:
+            try:
+                self.generation = Composition.turn(self.turned, self.generation)  # type: ignore[arg-type]
+            except UnavailableError:
+                self.timeline.after(5.0, self._turn, life)
+
+        self.do(turn)
+
+    def _tick(self, life: int) -> None:
+        if life == self._life:
+            self.wake()
+            self.timeline.after(_TICK_S, self._tick, life)
+
+    def _connect(self, life: int) -> None:
+        """Be connected whenever the broker is there."""
+        if life != self._life:
+            return
+        if not self.broker.server_link and self.broker.connect_server(self._receive):
+            self.wire.generation += 1
+            self.wake()
+        self.timeline.after(5.0, self._connect, life)

@@ -1,0 +1,102 @@
+"""The simulation can fail: each of these breaks one promise of the product, and some seed sees it."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edge_agent.adapters.journal import Journal
+from edge_agent.contract.messages import Reported
+from edge_agent.core import update_machine
+from edge_agent.core.update_machine import RESUMABLE, Update
+from edge_agent.supervisor import updates
+from edge_agent.contract.states import UpdateState
+from fleet_server.core import ordering, rollout_rules
+from fleet_server.core.rollouts import DeviceState
+from fleet_server.services import controller, devices
+from fleet_server.store import desired
+from tests.chaos.test_chaos import _quiet
+from tests.chaos.watch import Violation
+from tests.chaos.world import run
+
+__all__ = ["_quiet"]
+
+_SEEDS = 150
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def _takes_any_document(patch: pytest.MonkeyPatch) -> None:
+    """An older document is taken in like a newer one."""
+    patch.setattr(updates, "judge_document", lambda *_: None)
+    patch.setattr(updates, "offer", lambda update, new: replace(update, waiting=new, highest_seq=new.seq))
+
+
+def _writes_no_journal(patch: pytest.MonkeyPatch) -> None:
+    """Transitions are reported and not written."""
+
+    def save(self: Journal, update: Update, report: Any = None) -> None:
+        if report is not None:
+            self.queue_report(report)
+
+    patch.setattr(Journal, "save", save)
+
+
+def _forgets_the_highest(patch: pytest.MonkeyPatch) -> None:
+    """A restart begins to count documents anew."""
+    load = Journal.load
+    patch.setattr(Journal, "load", lambda self: replace(load(self), highest_seq=0))
+
+
+def _resumes_a_soak(patch: pytest.MonkeyPatch) -> None:
+    """A restart in a soak goes on with it, without the worker that it proved."""
+    patch.setattr(update_machine, "RESUMABLE", RESUMABLE | {UpdateState.PROVING})
+
+
+def _believes_any_outcome(patch: pytest.MonkeyPatch) -> None:
+    """A device counts as done when it has heard of the version, attested or not."""
+
+    def judge(member: Any, model: str, report: Reported, attested: bool, now: float) -> Any:
+        if report.desired_seq >= member.offered_seq:
+            return replace(member, state=DeviceState.SUCCEEDED, changed_at=now)
+        return member
+
+    patch.setattr(rollout_rules, "_judge_offered", judge)
+
+
+def _takes_old_reports(patch: pytest.MonkeyPatch) -> None:
+    """The server takes reports in the order in which they come."""
+    patch.setattr(devices, "judge_reported", lambda last, new: True)
+    patch.setattr("fleet_server.broker.ingest.judge_reported", lambda last, new: True)
+
+
+def _trusts_the_broker(patch: pytest.MonkeyPatch) -> None:
+    """The server does not tell the broker again what it may have lost."""
+    patch.setattr("fleet_server.services.outbox.Outbox.forget_broker", lambda self: 0)
+
+
+def _leaves_devices_on_a_halted_version(patch: pytest.MonkeyPatch) -> None:
+    """A halted rollout's devices are marked, and nothing is sent to them."""
+    patch.setattr("fleet_server.services.assignments.Assigner.give_back", lambda *_, **__: 0)
+
+
+_BREAKS: tuple[Break, ...] = (
+    _takes_any_document,
+    _writes_no_journal,
+    _forgets_the_highest,
+    _resumes_a_soak,
+    _believes_any_outcome,
+    _takes_old_reports,
+    _trusts_the_broker,
+    _leaves_devices_on_a_halted_version,
+)
+
+
+@pytest.mark.parametrize("breaks", _BREAKS, ids=lambda one: one.__name__.strip("_"))
+def test_a_broken_promise_is_seen(breaks: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks(monkeypatch)
+    with pytest.raises(Violation):
+        for seed in range(_SEEDS):
+            run(seed)

@@ -1,0 +1,42 @@
+"""Thousands of simulated fleets in trouble: every promise holds at every step, and all come to rest.
+
+One seed is one fleet. `EDGELOOP_SEED=17 pytest tests/chaos -k one_seed` repeats the one that failed;
+`EDGELOOP_CHAOS_SEEDS=50000 pytest tests/chaos -n 2` looks at more of them.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tests.chaos.world import chosen_seed, run
+
+_SEEDS = int(os.environ.get("EDGELOOP_CHAOS_SEEDS", "2000"))
+_PART = 100
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """The log of a fleet in trouble is long."""
+    before, held = logging.root.manager.disable, structlog.get_config()
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    logging.disable(before)
+    structlog.configure(**held)
+
+
+@pytest.mark.parametrize("first", range(0, _SEEDS, _PART))
+def test_a_fleet_in_trouble_keeps_its_promises_and_comes_to_rest(first: int) -> None:
+    for seed in range(first, min(first + _PART, _SEEDS)):
+        run(seed)
+
+
+def test_one_seed_lives_the_same_life_twice() -> None:
+    seed = chosen_seed()
+    lives = [run(17 if seed is None else seed) for _ in range(2)]
+    assert lives[0].story == lives[1].story
+    assert lives[0].timeline.now == lives[1].timeline.now
+    assert lives[0].rng.random() == lives[1].rng.random()
