@@ -228,7 +228,7 @@ STATE_ROWS = (
         None,
     ),
     Row("no pinned roots", lose("trust/pinned", then=go_on), Reason.BAD_SIGNATURE, heals=False),
-    Row("a root forgotten here and there", forget_new_root, Reason.ROLLED_BACK),
+    Row("a root forgotten here and there", forget_new_root, Reason.ROLLED_BACK, heals=False),
     Row("a root that the pack left out", keep_new_root, None),
     Row("a clock in 1970", clock(EPOCH), None),
     Row("a clock ten years ahead", clock(NOW + DECADE), Reason.EXPIRED),
