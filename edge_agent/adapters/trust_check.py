@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from edge_agent.adapters.trust_client import LISTED, ROLES, CacheFetcher, PackFetcher, Repository, open_repository
+from edge_agent.adapters.trust_client import ROLES, CacheFetcher, PackFetcher, Repository, open_repository
 from edge_agent.adapters.trust_floors import Floors, RoleVersion
 from edge_agent.adapters.trust_state import REPOSITORIES, DistrustedError, TrustState
 from edge_agent.contract import codec
@@ -24,6 +24,8 @@ from edge_agent.core.trust_rules import Finding, Named, Order, Refusal, judge_or
 T = TypeVar("T")
 # The name under which the highest signed time (epoch ms) stands among the floors of the director.
 _TIME = "time"
+# Floors of what a snapshot lists, beside those of the roles themselves.
+_LISTED = "listed:"
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _LAST = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
@@ -125,7 +127,8 @@ class _Check:
         if director is None:
             return None
         director.refresh(now)
-        self._check_floors(director)
+        self._check_versions(director)
+        self._check_listed(director)
         note = _ok(read_director_note(director.field(NOTE)))
         at = max(now, self._time_floor(director), _moment(note.ts))
         if expired := director.expired_at(at):
@@ -147,10 +150,11 @@ class _Check:
         if image is None:
             return None
         image.refresh(ordered.at if ordered else max(now, self._time_floor(None)))
-        self._check_floors(image)
+        self._check_versions(image)
         names = [target.name for target in ordered.order.targets] if ordered else []
         found = {name: target for name in names if (target := image.find(name)) is not None}
-        self._check_floors(image)  # of the delegated roles too, which `find` has loaded
+        self._check_versions(image)  # of the delegated roles too, which `find` has loaded
+        self._check_listed(image)
         self._keep(image, ())
         return found
 
@@ -178,23 +182,34 @@ class _Check:
         folder = self._stack.enter_context(self._state.workspace(name))
         return open_repository(name, PackFetcher(files), self._state.pinned(name), folder)
 
-    def _check_floors(self, repository: Repository) -> None:
-        name = repository.name
+    def _check_versions(self, repository: Repository) -> None:
+        """Hold the version of every role that is verified so far against its floor."""
         for role in repository.versions():
-            floor = self._floors.in_force(name, role)
-            if floor is None:
-                continue
-            if role.version < floor.version:
-                detail = f"{name}: {role.role} {role.version} is below {floor.version}, which this device has seen"
-                raise DistrustedError(Reason.ROLLED_BACK, detail)
-            if role.version == floor.version and role.digest != floor.digest:
-                detail = f"{name}: there are two different contents of {role.role} {role.version}"
+            self._check_floor(repository.name, role)
+
+    def _check_listed(self, repository: Repository) -> None:
+        """Hold what the snapshot lists of other roles against what snapshots listed before (specification, 5.5.5)."""
+        verified = {role.role for role in repository.versions()}
+        listed = {_LISTED + role.role: role for role in repository.listed()}
+        for name, role in listed.items():
+            if role.role not in verified:
+                self._check_floor(repository.name, replace(role, role=name))
+        for floor in self._floors.named(repository.name, _LISTED, repository.version_of(ROLES[2])):
+            left_out = floor.role.removeprefix(_LISTED)
+            if floor.role not in listed and repository.is_delegated(left_out):
+                detail = f"{repository.name}: the snapshot does not list {left_out} any more"
                 raise DistrustedError(Reason.INCONSISTENT, detail)
-        listed = {role.role for role in repository.versions()}
-        for floor in self._floors.named(name, LISTED, repository.version_of(ROLES[2])):
-            if floor.role not in listed and repository.is_delegated(floor.role.removeprefix(LISTED)):
-                detail = f"{name}: the snapshot does not list {floor.role.removeprefix(LISTED)} any more"
-                raise DistrustedError(Reason.INCONSISTENT, detail)
+
+    def _check_floor(self, name: str, role: RoleVersion) -> None:
+        floor = self._floors.in_force(name, role)
+        if floor is None:
+            return
+        if role.version < floor.version:
+            detail = f"{name}: {role.role} {role.version} is below {floor.version}, which this device has seen"
+            raise DistrustedError(Reason.ROLLED_BACK, detail)
+        if role.version == floor.version and role.digest != floor.digest:
+            detail = f"{name}: there are two different contents of {role.role} {role.version}"
+            raise DistrustedError(Reason.INCONSISTENT, detail)
 
     def _time_floor(self, director: Repository | None) -> dt.datetime:
         """Return the highest time that was signed with keys that are trusted still; with whatever keys without one."""
@@ -218,7 +233,9 @@ class _Check:
 
     def _raise(self, repository: Repository, times: tuple[RoleVersion, ...]) -> None:
         versions = repository.versions()
-        self._floors.raise_to(repository.name, (*versions, *times), [one for one in versions if one.role in ROLES])
+        listed = [replace(one, role=_LISTED + one.role) for one in repository.listed()]
+        held = [one for one in versions if one.role in ROLES]
+        self._floors.raise_to(repository.name, (*versions, *listed, *times), held)
 
 
 def _ok(found: T | Refusal) -> T:

@@ -27,8 +27,6 @@ from edge_agent.contract.trust import AUTO, auto_role
 from edge_agent.core.trust_rules import Named
 
 ROLES = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
-# Floors of what a snapshot lists, beside those of the roles themselves (specification, 5.5.5).
-LISTED = "listed:"
 _BASE = "pack:///"
 _LIMITS = UpdaterConfig(
     max_root_rotations=64,
@@ -136,8 +134,18 @@ class Repository:
         return signed.targets.get(name) if isinstance(signed, Targets) else None
 
     def versions(self) -> tuple[RoleVersion, ...]:
-        """Return the version and keys of every role that is verified so far, and of what the snapshot lists."""
-        return (*self._top_level(), *self._listed(), *self._loaded_delegations())
+        """Return the version and keys of every role that is verified so far."""
+        return (*self._top_level(), *self._loaded_delegations())
+
+    def listed(self) -> tuple[RoleVersion, ...]:
+        """Return the roles that a verified snapshot lists, with the snapshot's keys, which say so."""
+        if Snapshot.type not in self._set:
+            return ()
+        says, meta = self.version_of(Snapshot.type), self._set.snapshot.meta
+        return tuple(
+            RoleVersion(file.removesuffix(".json"), info.version, says.keys, says.threshold)
+            for file, info in meta.items()
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -171,14 +179,6 @@ class Repository:
         for name in ROLES[1:]:
             if name in self._set:
                 yield self._of(name, root.roles[name].keyids, root.roles[name].threshold, root.keys)
-
-    def _listed(self) -> Iterator[RoleVersion]:
-        if Snapshot.type in self._set:
-            root, meta = self._set.root, self._set.snapshot.meta
-            role = root.roles[Snapshot.type]
-            keys = _fingerprints(role.keyids, root.keys)
-            for file, info in meta.items():
-                yield RoleVersion(LISTED + file.removesuffix(".json"), info.version, keys, role.threshold)
 
     def _loaded_delegations(self) -> Iterator[RoleVersion]:
         delegations = self._set.targets.delegations if Targets.type in self._set else None

@@ -6,15 +6,16 @@ threshold asks for are still trusted. So a new root that replaces a role's keys 
 up (TUF specification 1.0.34, 5.3.11), adding a key lifts nothing, and nothing else lifts a floor.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 FILE_NAME = "trust.db"
+_log = logging.getLogger(__name__)
 _SCHEMA = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS floor (
@@ -53,8 +54,12 @@ class Floors:
             OSError: the folder is not writable.
             sqlite3.Error: the disk fails.
         """
-        with suppress(sqlite3.DatabaseError):
+        try:
             return cls._opened(path)
+        except sqlite3.OperationalError:  # full, locked, not writable: the floors may be whole
+            raise
+        except sqlite3.DatabaseError:
+            _log.exception("trust_db_damaged path=%s", path)
         path.replace(path.with_name(f"{path.name}.damaged"))
         for leftover in ("-journal", "-wal", "-shm"):
             path.with_name(path.name + leftover).unlink(missing_ok=True)

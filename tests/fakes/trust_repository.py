@@ -2,7 +2,8 @@
 
 import copy
 import datetime as dt
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -130,6 +131,20 @@ class FakeRepository:
         self.targets.delegations.roles[role] = made
         self.delegated[role] = Targets(version=1, expires=self.expires)
         return self.delegated[role]
+
+    def edit(self, role: str, change: Callable[[dict[str, Any]], object], *, signature: bool = False) -> None:
+        """Change a file's signed JSON (or, for `signature`, the whole), without signing it anew."""
+        name = self.name_of(role)
+        plain = json.loads(self.files[name])
+        change(plain if signature else plain["signed"])
+        self.files[name] = json.dumps(plain).encode()
+
+    def name_of(self, role: str) -> str:
+        """The name of a role's present file."""
+        if role == "timestamp":
+            return "timestamp.json"
+        part = self.delegated[role] if role in self.delegated else getattr(self, role)
+        return f"{part.version}.{quote(role, safe='')}.json"
 
 
 def signed(part: Any, signers: Iterable[CryptoSigner]) -> bytes:

@@ -1,14 +1,17 @@
 """A device's trust for tests: both repositories, a state folder, and verification in this process at any time."""
 
+import copy
 import datetime as dt
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge_agent.adapters.trust_check import Device, verify_packs
+from edge_agent.adapters.trust_check import Device, held_of, verify_packs
+from edge_agent.adapters.trust_floors import Floors
 from edge_agent.adapters.trust_state import TrustState, install_roots
 from edge_agent.contract.artifacts import sha256
 from edge_agent.contract.manifest import Runtime
-from edge_agent.contract.messages import DesiredBundle
+from edge_agent.contract.messages import DesiredBundle, TrustHeld
 from edge_agent.contract.trust import DIRECTOR, IMAGE
 from edge_agent.core.trust_rules import Finding
 from tests.fakes.trust_repository import FakeRepository, order, put, release, write_order
@@ -38,11 +41,21 @@ class World:
     seq_floor: int = 0
     kept: dict[str, bytes] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.image = FakeRepository(expires=NOW + MONTH)
-        self.director = FakeRepository(expires=NOW + MONTH)
-        self.state = TrustState(self.folder)
+    image: FakeRepository = field(default_factory=lambda: FakeRepository(expires=NOW + MONTH))
+    director: FakeRepository = field(default_factory=lambda: FakeRepository(expires=NOW + MONTH))
+
+    @property
+    def state(self) -> TrustState:
+        return TrustState(self.folder)
+
+    def enrol(self) -> None:
         install_roots(self.folder, self.image.first_root, self.director.first_root)
+
+    def clone(self, folder: Path) -> "World":
+        """The same in another folder, to be changed apart."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        image, director = copy.deepcopy(self.image), copy.deepcopy(self.director)
+        return replace(self, folder=folder, image=image, director=director, kept=dict(self.kept))
 
     def give(self, *versions: int, ts: dt.datetime | None = None) -> None:
         """Release versions and order the last of them, each repository signed anew."""
@@ -83,3 +96,8 @@ class World:
     def check(self, now: dt.datetime | None = None) -> Finding:
         """Verify what the device has, with its clock at `now`."""
         return verify_packs(self.state, Device(self.device, self.profile, self.seq_floor), now or self.now)
+
+    def held(self) -> TrustHeld:
+        """What the device holds."""
+        with Floors.open(self.state.floors) as floors:
+            return held_of(floors, None)
