@@ -39,7 +39,6 @@ class Telemetry:
         self._cpu = system.CpuMeter()
         self._health_at = started
         self._flush_at = started + _FLUSH_S
-        self._dropped_said = 0
 
     @property
     def spooled(self) -> int:
@@ -69,10 +68,10 @@ class Telemetry:
         if now >= self._flush_at:
             self._flush_at = now + _FLUSH_S
             self._spool.flush()
-            if self._spool.dropped > self._dropped_said:
-                lost = self._spool.dropped - self._dropped_said
-                self._dropped_said = self._spool.dropped
-                self.tell(EventCode.SPOOL_DROPPED, f"{lost} messages did not fit", None, {"n": str(lost)})
+            if (lost := self._spool.dropped) > 0:
+                fields = {"n": str(lost)}
+                event = self._reporter.event(EventCode.SPOOL_DROPPED, f"{lost} messages were lost", None, fields)
+                self._spool.tell_dropped(event, lost)
 
     def hasten(self, now: float, health_s: float) -> None:
         """The interval has changed: the next health is due within the new one."""

@@ -13,13 +13,18 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.crash_states import Recording, crash_states, recorded
-from tests.faults.durable_procedures import PROCEDURES, Procedure, Seen
+from tests.fakes.disk_calls import Recorder
+from tests.faults.durable_procedures import FILES, Procedure, Seen
+from tests.faults.sqlite_procedures import SQLITE
+
+PROCEDURES = FILES | SQLITE
 
 
 def record(procedure: Procedure, folder: Path) -> Recording:
     folder.mkdir()
     procedure.before(folder)
-    with recorded(folder) as (disk, made):
+    disk = Recorder()
+    with recorded(folder, disk) as made:
         procedure.act(folder, disk)
     return made[0]
 
@@ -33,7 +38,7 @@ def bad_states(procedure: Procedure, recording: Recording, scratch: Path, *, eno
         saw: Seen
         try:
             saw = procedure.read(folder)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises is a finding
             saw = repr(error)
         shutil.rmtree(folder)
         if saw not in procedure.allowed[state.promised]:
