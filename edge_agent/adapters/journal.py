@@ -63,8 +63,10 @@ class QueuedReport:
 class Journal:
     """agent.db, open; use as a context manager. `rebuilt` says why it was begun anew, where it was."""
 
-    def __init__(self, connection: sqlite3.Connection, reserve: Reserve, rebuilt: str = "") -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path, reserve: Reserve, rebuilt: str = "") -> None:
         self._db = connection
+        self._folder = folder
+        self._is_unsure = False
         self._reserve = reserve
         self._acknowledged: set[int] = set()
         self.rebuilt = rebuilt
@@ -84,12 +86,13 @@ class Journal:
                 _move_away(path)
                 db, _ = _connect(path, lost)
                 rebuilt = f"{path.name} was damaged: {error}"
+            durable.sync_folder(path.parent)  # the last commit of a process that was killed before it flushed that
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error) and is_full(error) and reserve.give_up():
                 return cls.open(path, lost)
             raise JournalError(f"{path} cannot be used now: {error}; look after the disk") from error
         reserve.keep()
-        return cls(db, reserve, rebuilt)
+        return cls(db, path.parent, reserve, rebuilt)
 
     def close(self) -> None:
         """Close the file."""
@@ -165,14 +168,22 @@ class Journal:
     def _write(self, work: Callable[[], T]) -> T:
         """Do the work as one transaction; on a full disk once more, with the room of the reserve."""
         try:
-            try:
-                return _transact(self._db, work)
-            except sqlite3.Error as error:
-                if not is_full(error) or not self._reserve.give_up():
-                    raise
-                return _transact(self._db, work)
-        except sqlite3.Error as error:
+            done = self._transact(work)
+            if self._is_unsure:  # what failed may be done but for its flush, and doing it again then writes nothing
+                durable.sync_folder(self._folder)
+        except (sqlite3.Error, OSError) as error:
+            self._is_unsure = True
             raise UnwritableError(f"the journal cannot be written: {error}") from error
+        self._is_unsure = False
+        return done
+
+    def _transact(self, work: Callable[[], T]) -> T:
+        try:
+            return _transact(self._db, work)
+        except sqlite3.Error as error:
+            if not is_full(error) or not self._reserve.give_up():
+                raise
+            return _transact(self._db, work)
 
 
 def _connect(path: Path, lost: Callable[[], Update | None]) -> tuple[sqlite3.Connection, str]:

@@ -6,7 +6,8 @@ The rules are those that POSIX leaves to file systems, harsher than ext4's or F2
   there without what was written before it.
 - Names that came, went or moved since their folder's last flush may have done so or not, each by itself; a rename
   within a folder is one change of it. Flushing a file does not flush its name.
-- After a flush that failed, what it should have flushed may be there or not, for good: a later flush does not write it.
+- After a flush of a file that failed, what it should have flushed may be there or not, for good: a later flush does not
+  write it. That of a folder leaves its changes open.
 - Bytes outside a write are not touched by it (SQLite's "powersafe overwrite").
 
 More than `_ALL_OF` open changes of one folder are not taken in all their subsets, but as each beginning, each alone and
@@ -212,7 +213,8 @@ class _Disk:
             case Synced(path):
                 self._nodes[self._find(path)].sync()
             case SyncFailed(path):
-                self._nodes[self._find(path)].fail_to_sync()
+                if isinstance(node := self._nodes[self._find(path)], _File):
+                    node.fail_to_sync()
             case Renamed(path, target):
                 assert path.parent == target.parent, "a rename between folders is not modelled"
                 self._parent(path).change({path.name: None, target.name: self._find(path)})

@@ -155,11 +155,12 @@ def flip_before(folder: Path) -> None:
 
 
 def flip(folder: Path, name: str) -> None:
-    staging = folder / f".staging-{name}"
-    durable.make_folder(staging)
-    for file in ("root.json", "targets.json"):
-        durable.write_pieces(staging / file, [name.encode()])
-    durable.place_folder(staging, folder / name)
+    if not (folder / name).is_dir():
+        staging = folder / f".staging-{name}"
+        durable.make_folder(staging)
+        for file in ("root.json", "targets.json"):
+            durable.write_pieces(staging / file, [name.encode()])
+        durable.place_folder(staging, folder / name)
     durable.write_file(folder / "current", name.encode())
 
 

@@ -55,6 +55,13 @@ def move_on(folder: Path, disk: Recorder) -> None:
         opened.save(VERIFYING, Report(b"verifying", terminal=True))
         disk.promise()
         opened.acknowledge(opened.reports()[0].number)
+        if not opened._acknowledged:  # on a disk that cannot be written it is forgotten in memory alone
+            disk.promise()
+
+
+def move_alone(folder: Path, disk: Recorder) -> None:
+    with journal(folder) as opened:
+        opened.save(VERIFYING)
         disk.promise()
 
 
@@ -64,14 +71,13 @@ def damaged_journal(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:4096] + os.urandom(8192))
 
 
-def read_rebuilt(folder: Path) -> Seen:
+def read_state(folder: Path) -> Seen:
     with journal(folder) as opened:
         return opened.load().state
 
 
 def rebuild_journal(folder: Path, disk: Recorder) -> None:
     with journal(folder) as opened:
-        assert opened.rebuilt
         opened.save(VERIFYING)
         disk.promise()
 
@@ -104,7 +110,8 @@ SQLITE: dict[str, Procedure] = {
             seen((_REPORTING, (), 0), (_REPORTING, (), 1)),
             seen((_REPORTING, (), 1)),
         ),
-        spare=("agent.db-journal", ".", "agent.db-journal"),  # the name of a file in which nothing is kept yet
+        # The name of a file in which nothing is kept yet, and the flush of what another process may have left.
+        spare=("agent.db-journal", ".", ".", "agent.db-journal"),
     ),
     "a transition with its report": Procedure(
         saved_journal,
@@ -128,12 +135,19 @@ SQLITE: dict[str, Procedure] = {
         ),
         spare=("spool.db-wal", "spool.db-wal"),  # its header alone; before a checkpoint of what is not promised
     ),
+    "a transition alone": Procedure(
+        saved_journal,
+        move_alone,
+        read_state,
+        (seen(UpdateState.FETCHING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
+        spare=(_TRANSACTION[0],),
+    ),
     "a journal rebuilt": Procedure(
         damaged_journal,
         rebuild_journal,
-        read_rebuilt,
+        read_state,
         (seen(_REPORTING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
         # A rebuild that was lost or torn is repeated, until the first transition after it is promised.
-        spare=(".", ".", *_TRANSACTION, *_TRANSACTION[:3]),
+        spare=(".", ".", *_TRANSACTION, ".", *_TRANSACTION[:3]),
     ),
 }
