@@ -82,11 +82,12 @@ class ChunkStore:
         return data
 
     def keep_only(self, digests: Iterable[str]) -> None:
-        """Remove every other chunk; what is being written at this moment is let be."""
+        """Remove every other chunk; what is being written at this moment is let be, and what resists waits."""
         kept = set(digests)
         for path in self._folder.iterdir():
             if path.name not in kept and not path.name.startswith("."):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def assemble(self, file: PackedFile, path: Path) -> None:
         """Write the file that `file`'s chunks make, flushed to disk; its folder is flushed by the caller.

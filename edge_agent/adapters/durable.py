@@ -83,9 +83,15 @@ def make_folder(path: Path) -> None:
     """
     if not path.parent.is_dir():
         make_folder(path.parent)
+    is_new = not path.is_dir()
     path.mkdir(exist_ok=True)
-    sync_folder(path)
-    sync_folder(path.parent)
+    try:
+        sync_folder(path)
+        sync_folder(path.parent)
+    except OSError:
+        if is_new:  # or the next try would find it, and not flush the names above it
+            path.rmdir()
+        raise
 
 
 def place_folder(staging: Path, final: Path) -> None:

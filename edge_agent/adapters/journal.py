@@ -17,27 +17,18 @@ from typing import Self, TypeVar
 
 from edge_agent.adapters import durable
 from edge_agent.adapters.reserve import Reserve
+from edge_agent.adapters.sqlite_errors import is_damage, is_full
 from edge_agent.contract import codec
 from edge_agent.core.update_machine import Update
 
 _SCHEMA = 2
 _OLDER = 1  # the update without its checksum
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS update_row (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT",
-    "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
-    "CREATE TABLE IF NOT EXISTS report ("
-    "id INTEGER PRIMARY KEY AUTOINCREMENT, terminal INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-)
-_UNREADABLE = frozenset(
-    {
-        sqlite3.SQLITE_IOERR_READ,
-        sqlite3.SQLITE_IOERR_SHORT_READ,
-        sqlite3.SQLITE_IOERR_CORRUPTFS,
-        sqlite3.SQLITE_IOERR_DATA,
-    }
-)
-_DAMAGE = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
-_PRIMARY = 0xFF
+_TABLES = """
+CREATE TABLE IF NOT EXISTS update_row (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS report (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, terminal INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+"""
 T = TypeVar("T")
 
 
@@ -72,8 +63,10 @@ class QueuedReport:
 class Journal:
     """agent.db, open; use as a context manager. `rebuilt` says why it was begun anew, where it was."""
 
-    def __init__(self, connection: sqlite3.Connection, reserve: Reserve, rebuilt: str = "") -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path, reserve: Reserve, rebuilt: str = "") -> None:
         self._db = connection
+        self._folder = folder
+        self._is_unsure = False
         self._reserve = reserve
         self._acknowledged: set[int] = set()
         self.rebuilt = rebuilt
@@ -93,12 +86,13 @@ class Journal:
                 _move_away(path)
                 db, _ = _connect(path, lost)
                 rebuilt = f"{path.name} was damaged: {error}"
+            durable.sync_folder(path.parent)  # the last commit of a process that was killed before it flushed that
         except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.Error) and _is_full(error) and reserve.give_up():
+            if isinstance(error, sqlite3.Error) and is_full(error) and reserve.give_up():
                 return cls.open(path, lost)
             raise JournalError(f"{path} cannot be used now: {error}; look after the disk") from error
         reserve.keep()
-        return cls(db, reserve, rebuilt)
+        return cls(db, path.parent, reserve, rebuilt)
 
     def close(self) -> None:
         """Close the file."""
@@ -156,12 +150,11 @@ class Journal:
     def reports(self) -> tuple[QueuedReport, ...]:
         """Return the reports not acknowledged yet, oldest first."""
         rows = self._db.execute("SELECT id, body FROM report ORDER BY id").fetchall()
-        return tuple(
-            QueuedReport(int(number), bytes(body)) for number, body in rows if number not in self._acknowledged
-        )
+        queued = (QueuedReport(int(number), bytes(body)) for number, body in rows)
+        return tuple(report for report in queued if report.number not in self._acknowledged)
 
     def acknowledge(self, number: int) -> None:
-        """Forget a report that the broker has acknowledged; on a full disk until the next start, which sends it again."""
+        """Forget a report that the broker has acknowledged; on a full disk the next start sends it again."""
         self._acknowledged.add(number)
         with contextlib.suppress(UnwritableError):
             self._write(lambda: self._db.execute("DELETE FROM report WHERE id = ?", (number,)))
@@ -175,14 +168,22 @@ class Journal:
     def _write(self, work: Callable[[], T]) -> T:
         """Do the work as one transaction; on a full disk once more, with the room of the reserve."""
         try:
-            try:
-                return _transact(self._db, work)
-            except sqlite3.Error as error:
-                if not _is_full(error) or not self._reserve.give_up():
-                    raise
-                return _transact(self._db, work)
-        except sqlite3.Error as error:
+            done = self._transact(work)
+            if self._is_unsure:  # what failed may be done but for its flush, and doing it again then writes nothing
+                durable.sync_folder(self._folder)
+        except (sqlite3.Error, OSError) as error:
+            self._is_unsure = True
             raise UnwritableError(f"the journal cannot be written: {error}") from error
+        self._is_unsure = False
+        return done
+
+    def _transact(self, work: Callable[[], T]) -> T:
+        try:
+            return _transact(self._db, work)
+        except sqlite3.Error as error:
+            if not is_full(error) or not self._reserve.give_up():
+                raise
+            return _transact(self._db, work)
 
 
 def _connect(path: Path, lost: Callable[[], Update | None]) -> tuple[sqlite3.Connection, str]:
@@ -205,8 +206,7 @@ def _connect(path: Path, lost: Callable[[], Update | None]) -> tuple[sqlite3.Con
         _load(db)
     except sqlite3.Error as error:
         db.close()
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-        if code in _UNREADABLE or code & _PRIMARY in _DAMAGE:
+        if is_damage(error):
             raise _DamagedError(str(error)) from error
         raise
     except (JournalError, _DamagedError):
@@ -223,7 +223,7 @@ def _examine(db: sqlite3.Connection) -> None:
 
 def _make(db: sqlite3.Connection, schema: int, lost: Callable[[], Update | None]) -> str:
     """Make the tables, or bring those of an older agent up to date, within the transaction of the caller."""
-    for table in _TABLES:
+    for table in _TABLES.strip().split(";\n"):  # `executescript` would commit first
         db.execute(table)
     known = None
     if schema == _OLDER:
@@ -272,7 +272,3 @@ def _move_away(path: Path) -> None:
     durable.sync_folder(path.parent)
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
     durable.sync_folder(path.parent)
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL

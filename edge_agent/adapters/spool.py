@@ -1,29 +1,38 @@
 """Telemetry that waits for the broker (spool.db): events, windows, health; capped, the least important dropped first.
 
-House rules: WAL and `synchronous=NORMAL`, written in batches, since a message written by itself costs an SD card 37 kB.
-A message that is acknowledged before its batch is written never touches the disk; what is in memory may be lost in a
-power cut, but for events, which are written at once. The file is capped by `max_page_count`, kept well
-above the cap on payloads, because a full database cannot even delete. Losses are counted and never silent.
+House rules: WAL, written in batches, since a message written by itself costs an SD card 37 kB. A message that is
+acknowledged before its batch is written never touches the disk; what is in memory may be lost in a power cut, but for
+events, which are written and flushed at once (`synchronous=NORMAL`, and FULL for them). The file is capped by
+`max_page_count`, kept well above the cap on payloads, because a full database cannot even delete. A disk that is full
+or failing stops nothing: messages wait in a little memory, and what is sent already is deleted later. Losses are
+counted, over restarts, until they are told.
 """
 
+import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edge_agent.adapters.sqlite_errors import is_damage
 from edge_agent.core.spool_rules import Priority, Spooled, choose_dropped
 
 MIB = 1024 * 1024
 BATCH = 32
+# What waits in memory for a disk that cannot be written.
+MEMORY_BYTES = 256 * 1024
 _PAGE_BYTES = 4096
+_WAL_PAGES = 64
 _ROW_OVERHEAD = 128
-_TABLE = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS message (number INTEGER PRIMARY KEY AUTOINCREMENT, priority INTEGER NOT NULL,
     topic TEXT NOT NULL, expiry_s INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +47,17 @@ class Message:
 
 
 class Spool:
-    """spool.db, open; use as a context manager. One thread: the main loop."""
+    """spool.db, open; use as a context manager. One thread: the main loop.
+
+    `losses` counts by priority what was lost and is not told yet.
+    """
 
     def __init__(self, connection: sqlite3.Connection, cap_bytes: int) -> None:
         self._db = connection
         self._cap = cap_bytes
         self._buffer: dict[int, Message] = {}
+        self._sent: set[int] = set()
+        self._refused = 0  # how many of the buffer the disk has refused
         (last,) = self._db.execute("SELECT coalesce(max(number), 0) FROM message").fetchone()
         (seen,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         self._last = max(int(last), int(seen))
@@ -51,21 +65,32 @@ class Spool:
             "SELECT count(*), coalesce(sum(length(payload) + length(topic) + ?), 0) FROM message", (_ROW_OVERHEAD,)
         ).fetchone()
         self._count, self._size = int(count), int(size)
-        self.losses = dict.fromkeys(Priority, 0)
+        written = dict(self._db.execute("SELECT name, value FROM counter").fetchall())
+        self.losses = Counter({priority: int(written.get(_lost(priority), 0)) for priority in Priority})
+        self._losses_written = Counter(self.losses)
 
     @classmethod
     def open(cls, path: Path, cap_mb: float) -> Self:
-        """Open or make the spool; a damaged file is replaced, since telemetry must not stop the device.
+        """Open or make the spool, since telemetry must not stop the device.
 
-        Raises:
-            OSError: the folder is not writable.
+        A damaged file is replaced, which counts as one loss at least; one that cannot be written now is left, and the
+        spool is a small one in memory until the next start.
         """
         try:
-            return cls(_connect(path, cap_mb), int(cap_mb * MIB))
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            return cls(_connect(path, cap_mb), int(cap_mb * MIB))
+            try:
+                return cls(_connect(path, cap_mb), int(cap_mb * MIB))
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                _log.error("spool_damaged detail=%r", str(error))
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                spool = cls(_connect(path, cap_mb), int(cap_mb * MIB))
+                spool.losses[Priority.EVENT] += 1
+                return spool
+        except (sqlite3.Error, OSError) as error:
+            _log.error("spool_in_memory detail=%r", str(error))
+            return cls(_connect(":memory:", cap_mb), MEMORY_BYTES)
 
     def close(self) -> None:
         """Write what is in memory and close."""
@@ -98,38 +123,48 @@ class Spool:
 
     @property
     def dropped(self) -> int:
-        """How many messages were lost since the agent began; `losses` has them by priority."""
-        return sum(self.losses.values())
+        """How many messages were lost, and not told yet."""
+        return self.losses.total()
 
-    def put(self, message: Message) -> None:
-        """Keep a message until it is acknowledged; the least important go when there is no room."""
+    def put(self, message: Message) -> bool:
+        """Keep a message until it is acknowledged; the least important go when there is no room.
+
+        Returns whether it was kept.
+        """
         self._last += 1
         numbered = Message(message.topic, message.payload, message.priority, message.expiry_s, self._last)
         size = _size(numbered)
         if self._size + size > self._cap and not self._make_room(Spooled(self._last, message.priority, size)):
             self.losses[message.priority] += 1
-            return
+            return False
         self._buffer[self._last] = numbered
         self._count += 1
         self._size += size
-        if len(self._buffer) >= BATCH or message.priority is Priority.EVENT:
+        if len(self._buffer) - self._refused >= BATCH or message.priority is Priority.EVENT:
             self.flush()
+        return self._last in self._buffer or not self._buffer
+
+    def tell_losses(self, message: Message, told: Mapping[Priority, int]) -> None:
+        """Put the event that says what was lost; both are written together, or it is said again."""
+        self.losses.subtract(told)
+        if not self.put(message):
+            self.losses.update(told)
 
     def flush(self) -> None:
-        """Write the messages in memory as one transaction; on a failing disk they are dropped and counted."""
-        if not self._buffer:
+        """Write the messages in memory as one transaction; on a failing disk they wait, a few of them."""
+        if not (self._buffer or self._sent or self.losses != self._losses_written):
             return
         rows = [(m.number, int(m.priority), m.topic, m.expiry_s, m.payload) for m in self._buffer.values()]
-        counts = Counter(message.priority for message in self._buffer.values())
-        lost = sum(map(_size, self._buffer.values()))
-        self._buffer.clear()
-        try:
-            with self._db:
-                self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", rows)
-        except sqlite3.Error:
-            self._count_lost(counts)
-            self._count -= len(rows)
-            self._size -= lost
+        urgent = any(message.priority is Priority.EVENT for message in self._buffer.values())
+
+        def work() -> None:
+            self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", rows)
+
+        if self._write(work, flush=urgent):
+            self._buffer.clear()
+        else:
+            self._shed()
+        self._refused = len(self._buffer)
 
     def peek(self, after: int, count: int) -> tuple[Message, ...]:
         """Return up to `count` messages with numbers above `after`, oldest first."""
@@ -138,21 +173,16 @@ class Spool:
             rows = self._db.execute(
                 "SELECT topic, payload, priority, expiry_s, number FROM message"
                 " WHERE number > ? ORDER BY number LIMIT ?",
-                (after, count),
+                (after, count + len(self._sent)),
             )
-            found = [Message(t, bytes(p), Priority(level), expiry, number) for t, p, level, expiry, number in rows]
+            stored = (Message(t, bytes(p), Priority(level), expiry, number) for t, p, level, expiry, number in rows)
+            found = [message for message in stored if message.number not in self._sent]
         in_memory = [message for number, message in self._buffer.items() if number > after]
         return tuple((found + in_memory)[:count])
 
     def acknowledge(self, numbers: tuple[int, ...]) -> None:
         """Forget messages that the broker has acknowledged, in one transaction."""
-        stored = []
-        for number in numbers:
-            if (message := self._buffer.pop(number, None)) is None:
-                stored.append(number)
-            else:
-                self._count -= 1
-                self._size -= _size(message)
+        stored = [number for number in numbers if not self._forget(number)]
         if stored:
             self._delete(tuple(stored))
 
@@ -161,12 +191,7 @@ class Spool:
         self.flush()
         rows = self._db.execute("SELECT number FROM message WHERE priority = ? AND number <= ?", (priority, up_to))
         if numbers := tuple(int(number) for (number,) in rows):
-            self._count_lost({priority: len(numbers)})
-            self._delete(numbers)
-
-    def _count_lost(self, counts: Mapping[Priority, int]) -> None:
-        for priority, count in counts.items():
-            self.losses[priority] += count
+            self._delete(numbers, {priority: len(numbers)})
 
     def _make_room(self, incoming: Spooled) -> bool:
         self.flush()
@@ -175,40 +200,82 @@ class Spool:
         )
         # A tenth more than needed at once, so that a full spool does not sort for each message.
         wanted = Spooled(incoming.number, incoming.priority, incoming.size + self._cap // 10)
-        held = [Spooled(number, Priority(level), size) for number, level, size in rows]
+        held = [Spooled(number, Priority(level), size) for number, level, size in rows if number not in self._sent]
         free = self._cap - self._size
         chosen = choose_dropped(held, wanted, free) or choose_dropped(held, incoming, free)
         if chosen is None:
             return False
-        self._count_lost(Counter(item.priority for item in chosen))
-        self._delete(tuple(item.number for item in chosen))
+        if not self._delete(tuple(item.number for item in chosen), Counter(item.priority for item in chosen)):
+            return False
+        return self._size + incoming.size <= self._cap
+
+    def _shed(self) -> None:
+        """Drop from memory what is too much for it."""
+        held = [Spooled(number, message.priority, _size(message)) for number, message in self._buffer.items()]
+        nothing = Spooled(self._last + 1, Priority.EVENT, 0)
+        free = MEMORY_BYTES - sum(item.size for item in held)
+        for item in choose_dropped(held, nothing, free) or ():
+            self._forget(item.number)
+            self.losses[item.priority] += 1
+
+    def _forget(self, number: int) -> bool:
+        """Forget a message in memory; return whether it was there."""
+        if (message := self._buffer.pop(number, None)) is None:
+            return False
+        self._count -= 1
+        self._size -= _size(message)
+        self._refused = min(self._refused, len(self._buffer))
         return True
 
-    def _delete(self, numbers: tuple[int, ...]) -> None:
-        with self._db:
-            for number in numbers:
-                rows = self._db.execute(
-                    "DELETE FROM message WHERE number = ? RETURNING length(payload) + length(topic) + ?",
-                    (number, _ROW_OVERHEAD),
-                ).fetchall()
-                self._count -= len(rows)
-                self._size -= sum(int(size) for (size,) in rows)
+    def _delete(self, numbers: tuple[int, ...], lost: Mapping[Priority, int] | None = None) -> bool:
+        """Delete stored messages; return whether they are gone, or only hidden until the disk can be written."""
+        self._sent |= set(numbers)
+        self.losses.update(lost or {})
+        return self._write(lambda: None)
+
+    def _write(self, work: Callable[[], None], *, flush: bool = False) -> bool:
+        """Do the work, what is to be deleted and the count of losses as one transaction; return whether it was done."""
+        deleted, losses = [], Counter(self.losses)
+        try:
+            self._db.execute("PRAGMA synchronous=FULL" if flush else "PRAGMA synchronous=NORMAL")
+            with self._db:
+                for number in self._sent:
+                    deleted += self._db.execute(
+                        "DELETE FROM message WHERE number = ? RETURNING length(payload) + length(topic) + ?",
+                        (number, _ROW_OVERHEAD),
+                    ).fetchall()
+                if losses != self._losses_written:
+                    counts = [(_lost(priority), losses[priority]) for priority in Priority]
+                    self._db.executemany("INSERT OR REPLACE INTO counter VALUES (?, ?)", counts)
+                work()
+        except sqlite3.Error as error:
+            _log.warning("spool_unwritable detail=%r", str(error))
+            return False
+        self._sent.clear()
+        self._losses_written = losses
+        self._count -= len(deleted)
+        self._size -= sum(int(size) for (size,) in deleted)
+        return True
+
+
+def _lost(priority: Priority) -> str:
+    return f"lost_{priority.name.lower()}"
 
 
 def _size(message: Message) -> int:
     return len(message.payload) + len(message.topic.encode()) + _ROW_OVERHEAD
 
 
-def _connect(path: Path, cap_mb: float) -> sqlite3.Connection:
+def _connect(path: Path | str, cap_mb: float) -> sqlite3.Connection:
     db = sqlite3.connect(path)
     try:
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
         # Half as much again, and a megabyte: rows, indexes and free pages besides the payloads counted here.
         db.execute(f"PRAGMA max_page_count={int((cap_mb * 1.5 + 1) * MIB / _PAGE_BYTES):d}")
         db.execute("PRAGMA cache_size=-256")
-        db.execute("PRAGMA wal_autocheckpoint=64")
-        db.executescript(_TABLE)
+        db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES:d}")
+        db.execute(f"PRAGMA journal_size_limit={4 * _WAL_PAGES * _PAGE_BYTES:d}")
+        db.executescript(_TABLES)
     except sqlite3.Error:
         db.close()
         raise

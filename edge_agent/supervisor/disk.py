@@ -17,6 +17,8 @@ from edge_agent.contract.artifacts import Parcel, parse_parcel
 from edge_agent.contract.messages import DesiredBundle
 from edge_agent.contract.states import Reason
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkStored:
@@ -79,7 +81,7 @@ def read_parcel(chunks: ChunkStore, bundle: DesiredBundle) -> Parcel:
 
 def disk_reason(error: OSError) -> Reason:
     """Return the reason that a failing disk gives to an update."""
-    return Reason.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.INTERRUPTED
+    return Reason.DISK_FULL if error.errno in _FULL else Reason.INTERRUPTED
 
 
 class Disk:

@@ -3,6 +3,7 @@
 House rules: replaced at once and only on change; not flushed to the card, since the next start writes it anew.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,9 @@ class AgentStatus:
 
 
 def write_status(state_dir: Path, status: AgentStatus) -> None:
-    """Replace status.json.
-
-    Raises:
-        OSError: the folder is not writable.
-    """
-    durable.replace_file(state_dir / FILE_NAME, codec.encode(status))
+    """Replace status.json; on a full or failing disk the old one stays, which its `ts` tells."""
+    with contextlib.suppress(OSError):
+        durable.replace_file(state_dir / FILE_NAME, codec.encode(status))
 
 
 def read_status(state_dir: Path) -> AgentStatus:

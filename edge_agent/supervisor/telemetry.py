@@ -48,7 +48,6 @@ class Telemetry:
         self._phase = phase
         self._health_at = float("inf")  # until `hasten` knows the interval
         self._flush_at = started + _FLUSH_S
-        self._said = dict(spool.losses)
         self._losses_at = started
 
     @property
@@ -94,14 +93,14 @@ class Telemetry:
         return min(self._health_at, self._flush_at)
 
     def _tell_losses(self, now: float) -> None:
-        lost = {priority: count - self._said[priority] for priority, count in self._spool.losses.items()}
-        lost = {priority: count for priority, count in lost.items() if count}
+        lost = {priority: count for priority, count in self._spool.losses.items() if count > 0}
         if not lost or now < self._losses_at:
             return
-        self._losses_at, self._said = now + _LOSSES_EVERY_S, dict(self._spool.losses)
+        self._losses_at = now + _LOSSES_EVERY_S
         names = {priority.name.lower(): str(count) for priority, count in lost.items()}
-        detail = ", ".join(f"{count} of {name}" for name, count in names.items())
-        self.tell(EventCode.SPOOL_DROPPED, f"messages lost: {detail}", None, {"n": str(sum(lost.values()))} | names)
+        detail = "messages lost: " + ", ".join(f"{count} of {name}" for name, count in names.items())
+        fields = {"n": str(sum(lost.values()))} | names
+        self._spool.tell_losses(self._reporter.event(EventCode.SPOOL_DROPPED, detail, None, fields), lost)
 
     def _healths(self, now: float) -> list[Message]:
         figures = self._ledger.figures()

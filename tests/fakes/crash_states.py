@@ -6,6 +6,8 @@ The rules are those that POSIX leaves to file systems, harsher than ext4's or F2
   there without what was written before it.
 - Names that came, went or moved since their folder's last flush may have done so or not, each by itself; a rename
   within a folder is one change of it. Flushing a file does not flush its name.
+- After a flush of a file that failed, what it should have flushed may be there or not, for good: a later flush does not
+  write it. That of a folder leaves its changes open.
 - Bytes outside a write are not touched by it (SQLite's "powersafe overwrite").
 
 More than `_ALL_OF` open changes of one folder are not taken in all their subsets, but as each beginning, each alone and
@@ -15,8 +17,9 @@ all but each. Source: Pillai et al., "All File Systems Are Not Created Equal", O
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tests.fakes.disk_calls import (
     Change,
@@ -27,11 +30,15 @@ from tests.fakes.disk_calls import (
     Removed,
     Renamed,
     Synced,
+    SyncFailed,
     Written,
     watched,
 )
 
 _ALL_OF = 6
+T = TypeVar("T")
+C = TypeVar("C")
+Names = dict[str, int]
 Tree = Mapping[str, bytes | None]
 """Files by their path from the folder; `None` is a folder."""
 
@@ -75,14 +82,14 @@ class CrashState:
 
 
 @contextmanager
-def recorded(folder: Path) -> Iterator[tuple[Recorder, list[Recording]]]:
+def recorded(folder: Path, recorder: Recorder) -> Iterator[list[Recording]]:
     """Record what is changed below `folder`; the recording is in the list afterwards.
 
     It is checked to be complete: replayed on what was there before, it gives what is there now.
     """
-    before, recorder, made = read_tree(folder), Recorder(), list[Recording]()
+    before, made = read_tree(folder), list[Recording]()
     with watched(folder, recorder):
-        yield recorder, made
+        yield made
     recording = Recording(folder, before, tuple(recorder.changes))
     disk = _Disk(recording)
     for change in recording.changes:
@@ -112,44 +119,75 @@ def crash_states(recording: Recording) -> Iterator[CrashState]:
             disk.apply(change)
 
 
-@dataclass
-class _File:
-    kept: bytes = b""
-    open: list[Written | Cut] = field(default_factory=list)
+class _Node(Generic[T, C]):
+    """A file or folder: what a process sees, what may be on the disk, and the changes since the last flush."""
 
-    def seen(self) -> bytes:
-        return _written(self.kept, self.open)
+    def __init__(self, content: T) -> None:
+        self.seen = content
+        self.kept = [content]
+        self.open: list[C] = []
 
-    def variants(self) -> set[bytes]:
-        found = set()
-        for count in range(len(self.open) + 1):
+    def change(self, change: C) -> None:
+        self.open.append(change)
+        self.seen = self.made(self.seen, [change])
+
+    def sync(self) -> None:
+        self.kept = _distinct(self.made(content, self.open) for content in self.kept)
+        self.open = []
+
+    def fail_to_sync(self) -> None:
+        """Whatever may be on the disk now stays there, whether or not it is flushed again."""
+        self.kept = _distinct(self.variants())
+        self.open = []
+
+    @property
+    def is_sure(self) -> bool:
+        return not self.open and len(self.kept) == 1
+
+    def variants(self) -> Iterator[T]:
+        raise NotImplementedError
+
+    @staticmethod
+    def made(content: T, changes: Sequence[C]) -> T:
+        raise NotImplementedError
+
+
+class _File(_Node[bytes, Written | Cut]):
+    def variants(self) -> Iterator[bytes]:
+        for kept, count in itertools.product(self.kept, range(len(self.open) + 1)):
             done = self.open[:count]
-            found.add(_written(self.kept, done))
+            yield self.made(kept, done)
             if done and isinstance(last := done[-1], Written):
-                whole = _written(self.kept, done[:-1])
-                half = Written(last.path, last.offset, last.data[: len(last.data) // 2])
-                found.add(_written(whole, [half]))
-                found.add(_written(self.kept, [last]))
-                if last.offset + len(last.data) > len(whole):
-                    found.add(_written(whole, [Cut(last.path, last.offset + len(last.data))]))
-        return found
+                before, end = self.made(kept, done[:-1]), last.offset + len(last.data)
+                yield self.made(before, [Written(last.path, last.offset, last.data[: len(last.data) // 2])])
+                yield self.made(kept, [last])
+                if end > len(before):
+                    yield self.made(before, [Cut(last.path, end)])
+
+    @staticmethod
+    def made(content: bytes, changes: Sequence[Written | Cut]) -> bytes:
+        made = bytearray(content)
+        for change in changes:
+            if isinstance(change, Cut):
+                del made[change.size :]
+                made.extend(bytes(change.size - len(made)))
+            elif change.data:
+                made.extend(bytes(max(0, change.offset - len(made))))
+                made[change.offset : change.offset + len(change.data)] = change.data
+        return bytes(made)
 
 
-@dataclass
-class _Folder:
-    kept: dict[str, int] = field(default_factory=dict)
-    open: list[dict[str, int | None]] = field(default_factory=list)
+class _Folder(_Node[Names, Mapping[str, int | None]]):
+    def variants(self) -> Iterator[Names]:
+        for kept, chosen in itertools.product(self.kept, _subsets(self.open)):
+            yield self.made(kept, chosen)
 
-    def seen(self) -> dict[str, int]:
-        return _named(self.kept, self.open)
-
-    def variants(self) -> list[dict[str, int]]:
-        found: list[dict[str, int]] = []
-        for chosen in _subsets(self.open):
-            names = _named(self.kept, chosen)
-            if names not in found:
-                found.append(names)
-        return found
+    @staticmethod
+    def made(content: Names, changes: Sequence[Mapping[str, int | None]]) -> Names:
+        names: dict[str, int | None] = dict(content)
+        for change in changes:
+            names |= change
+        return {name: number for name, number in names.items() if number is not None}
 
 
 class _Disk:
@@ -157,102 +195,84 @@ class _Disk:
 
     def __init__(self, recording: Recording) -> None:
         self._folder = recording.folder
-        self._nodes: list[_File | _Folder] = [_Folder()]
+        self._nodes: list[_File | _Folder] = [_Folder({})]
         for name, data in sorted(recording.before.items()):
-            parent, last = self._parent(self._folder / name)
-            parent.kept[last] = self._new(_Folder() if data is None else _File(data))
+            path = self._folder / name
+            self._parent(path).change({path.name: self._new(_Folder({}) if data is None else _File(data))})
+        for node in self._nodes:
+            node.sync()
 
     def apply(self, change: Change) -> None:
         match change:
             case Made(path, is_folder):
-                parent, name = self._parent(path)
-                parent.open.append({name: self._new(_Folder() if is_folder else _File())})
+                self._parent(path).change({path.name: self._new(_Folder({}) if is_folder else _File(b""))})
             case Written(path) | Cut(path):
                 node = self._nodes[self._find(path)]
                 assert isinstance(node, _File)
-                node.open.append(change)
+                node.change(change)
             case Synced(path):
-                self._sync(self._nodes[self._find(path)])
+                self._nodes[self._find(path)].sync()
+            case SyncFailed(path):
+                if isinstance(node := self._nodes[self._find(path)], _File):
+                    node.fail_to_sync()
             case Renamed(path, target):
-                parent, name = self._parent(path)
                 assert path.parent == target.parent, "a rename between folders is not modelled"
-                parent.open.append({name: None, target.name: self._find(path)})
+                self._parent(path).change({path.name: None, target.name: self._find(path)})
             case Removed(path):
-                parent, name = self._parent(path)
-                parent.open.append({name: None})
+                self._parent(path).change({path.name: None})
             case Promised():
                 pass
 
     def seen(self) -> Tree:
         """What a process sees: all changes."""
-        return dict(self._walk(0, "", {number: node.seen() for number, node in enumerate(self._nodes)}))
+        return dict(self._walk(0, "", {number: node.seen for number, node in enumerate(self._nodes)}))
 
     def left_by_a_cut(self) -> Iterator[Tree]:
-        """All combinations of what each dirty file and folder may have kept."""
-        dirty = [number for number, node in enumerate(self._nodes) if node.open]
-        choices = [list(self._nodes[number].variants()) for number in dirty]
+        """All combinations of what each file and folder may have kept."""
+        unsure = [number for number, node in enumerate(self._nodes) if not node.is_sure]
+        choices = [_distinct(self._nodes[number].variants()) for number in unsure]
+        sure = {number: node.kept[0] for number, node in enumerate(self._nodes) if node.is_sure}
         for chosen in itertools.product(*choices):
-            left = dict(zip(dirty, chosen, strict=True))
-            yield dict(self._walk(0, "", left))
+            yield dict(self._walk(0, "", sure | dict(zip(unsure, chosen, strict=True))))
 
-    def _walk(self, number: int, prefix: str, left: Mapping[int, object]) -> Iterator[tuple[str, bytes | None]]:
-        node = self._nodes[number]
-        names = left.get(number, node.kept)
+    def _walk(self, number: int, prefix: str, contents: Mapping[int, object]) -> Iterator[tuple[str, bytes | None]]:
+        names = contents[number]
         assert isinstance(names, dict)
         for name, child in names.items():
-            below = self._nodes[child]
-            if isinstance(below, _Folder):
-                yield f"{prefix}{name}", None
-                yield from self._walk(child, f"{prefix}{name}/", left)
+            content = contents[child]
+            if isinstance(content, bytes):
+                yield f"{prefix}{name}", content
             else:
-                data = left.get(child, below.kept)
-                assert isinstance(data, bytes)
-                yield f"{prefix}{name}", data
+                yield f"{prefix}{name}", None
+                yield from self._walk(child, f"{prefix}{name}/", contents)
 
     def _new(self, node: "_File | _Folder") -> int:
         self._nodes.append(node)
         return len(self._nodes) - 1
-
-    def _sync(self, node: "_File | _Folder") -> None:
-        if isinstance(node, _File):
-            node.kept, node.open = node.seen(), []
-        else:
-            node.kept, node.open = node.seen(), []
 
     def _find(self, path: Path) -> int:
         number = 0
         for part in path.relative_to(self._folder).parts:
             node = self._nodes[number]
             assert isinstance(node, _Folder)
-            number = node.seen()[part]
+            number = node.seen[part]
         return number
 
-    def _parent(self, path: Path) -> tuple[_Folder, str]:
+    def _parent(self, path: Path) -> _Folder:
         node = self._nodes[self._find(path.parent)]
         assert isinstance(node, _Folder)
-        return node, path.name
+        return node
 
 
-def _written(data: bytes, changes: Iterable[Written | Cut]) -> bytes:
-    content = bytearray(data)
-    for change in changes:
-        if isinstance(change, Cut):
-            del content[change.size :]
-            content.extend(bytes(change.size - len(content)))
-        elif change.data:
-            content.extend(bytes(max(0, change.offset - len(content))))
-            content[change.offset : change.offset + len(change.data)] = change.data
-    return bytes(content)
+def _distinct(contents: Iterable[T]) -> list[T]:
+    found: list[T] = []
+    for content in contents:
+        if content not in found:
+            found.append(content)
+    return found
 
 
-def _named(kept: Mapping[str, int], changes: Iterable[Mapping[str, int | None]]) -> dict[str, int]:
-    names: dict[str, int | None] = dict(kept)
-    for change in changes:
-        names |= change
-    return {name: number for name, number in names.items() if number is not None}
-
-
-def _subsets(changes: Sequence[dict[str, int | None]]) -> Iterator[list[dict[str, int | None]]]:
+def _subsets(changes: Sequence[Mapping[str, int | None]]) -> Iterator[list[Mapping[str, int | None]]]:
     if len(changes) <= _ALL_OF:
         for size in range(len(changes) + 1):
             yield from map(list, itertools.combinations(changes, size))

@@ -46,6 +46,13 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """A flush failed: what was to be flushed may be lost, and no later flush will write it."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Renamed:
     """A name was moved."""
 
@@ -65,7 +72,7 @@ class Promised:
     """The procedure has said that what it did is durable."""
 
 
-Change = Made | Written | Cut | Synced | Renamed | Removed | Promised
+Change = Made | Written | Cut | Synced | SyncFailed | Renamed | Removed | Promised
 
 
 class Watcher(Protocol):
@@ -93,10 +100,11 @@ class Recorder:
         self.changes.append(Promised())
 
 
-class Failing:
-    """Lets calls fail: those named, from the n-th on (0 is the first), `count` of them."""
+class Failing(Recorder):
+    """Lets calls fail: those named, from the n-th on (0 is the first), `count` of them; and records the others."""
 
     def __init__(self, number: int, calls: frozenset[str], first: int = 0, count: int = 1_000_000) -> None:
+        super().__init__()
         self._number = number
         self._calls = calls
         self._first = first
@@ -112,10 +120,9 @@ class Failing:
             return
         self.seen += 1
         if self._first < self.seen <= self._last:
+            if call == "fsync":
+                self.changes.append(SyncFailed(path))
             raise OSError(self._number, os.strerror(self._number), str(path))
-
-    def after(self, change: Change) -> None:
-        pass
 
 
 WRITES = frozenset({"open", "write", "mkdir"})
@@ -140,8 +147,8 @@ def watched(folder: Path, watcher: Watcher) -> Iterator[None]:
 
 def _place(path: Any, dir_fd: int | None = None) -> Path:
     if isinstance(path, int):
-        return Path(os.readlink(f"/proc/self/fd/{path}"))
-    base = Path.cwd() if dir_fd is None else Path(os.readlink(f"/proc/self/fd/{dir_fd}"))
+        return Path(f"/proc/self/fd/{path}").readlink()
+    base = Path.cwd() if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}").readlink()
     return base / os.fsdecode(path)
 
 

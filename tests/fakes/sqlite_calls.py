@@ -2,7 +2,7 @@
 
 The wrapped calls are those that change files: open, write, truncate, sync, delete, and the flush of a folder, which the
 Unix VFS does by its replaceable system call `openDirectory`. Memory that is shared by mapping (`-shm`) is not seen and
-needs not be: after a power cut the first connection makes it anew. Source: sqlite.org/c3ref/vfs.html and io_methods.html.
+needs not be: after a power cut the first connection makes it anew. Source: sqlite.org/c3ref, `vfs` and `io_methods`.
 """
 
 import _sqlite3

@@ -4,23 +4,18 @@ A procedure promises as it goes (`promise`); what was promised, a power cut must
 own, opened on what a cut left, as its next start does.
 """
 
-import dataclasses
-import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.adapters import durable
 from edge_agent.adapters.artifacts import ChunkStore, RejectedBytesError
-from edge_agent.adapters.identity import Identity, IdentityError, load_identity, save_identity
-from edge_agent.adapters.journal import Journal, Report
+from edge_agent.adapters.identity import FILE_NAME, Identity, load_identity, save_identity
 from edge_agent.adapters.markers import Markers
 from edge_agent.adapters.slots import Slots
 from edge_agent.contract import codec
 from edge_agent.contract.artifacts import Parcel, sha256
 from edge_agent.contract.messages import Desired
-from edge_agent.contract.states import UpdateState
-from edge_agent.core.update_machine import Update, recovered
 from tests.fakes.agent_bundles import make_bundle
 from tests.fakes.disk_calls import Recorder
 
@@ -28,8 +23,6 @@ Seen = Hashable
 CHUNK = b"a chunk of bytes" * 40
 BUNDLE = make_bundle(chunk_bytes=1 << 17)
 SETS = [Desired("dev", seq, 0, ()) for seq in range(1, 6)]
-FETCHING = Update(state=UpdateState.FETCHING, target=SETS[2], highest_seq=3)
-VERIFYING = dataclasses.replace(FETCHING, state=UpdateState.VERIFYING)
 OLD, NEW, ABSENT = "old", "new", "absent"
 
 
@@ -53,11 +46,9 @@ def identity(server_url: str) -> Identity:
 
 
 def read_identity(folder: Path) -> Seen:
-    try:
-        return load_identity(folder).server_url
-    except IdentityError as error:
-        assert "not enrolled" in str(error), error
+    if not (folder / FILE_NAME).exists():
         return ABSENT
+    return load_identity(folder).server_url
 
 
 def rewrite_identity(folder: Path, disk: Recorder) -> None:
@@ -158,73 +149,18 @@ def read_markers(folder: Path) -> Seen:
     return markers.boot, update and (update.good and update.good.seq, update.highest_seq)
 
 
-def journal(folder: Path) -> Journal:
-    return Journal.open(folder / "agent.db", lambda: recovered(SETS[1], (), 0))
-
-
-def read_journal(folder: Path) -> Seen:
-    with journal(folder) as opened:
-        state, bodies = opened.load().state, tuple(report.body for report in opened.reports())
-        assert "damaged" not in opened.rebuilt, opened.rebuilt
-        return state, bodies, opened.count_boot() - 1
-
-
-def begin_journal(folder: Path, disk: Recorder) -> None:
-    with journal(folder) as opened:
-        disk.promise()
-        opened.count_boot()
-        disk.promise()
-
-
-def no_journal(folder: Path) -> None:
-    """The reserve is here already; it is an empty one, since states are laid out by the thousand."""
-    (folder / "agent.reserve").touch()
-
-
-def saved_journal(folder: Path) -> None:
-    no_journal(folder)
-    with journal(folder) as opened:
-        opened.count_boot()
-        opened.save(FETCHING, Report(b"fetching", terminal=True))
-
-
-def move_on(folder: Path, disk: Recorder) -> None:
-    with journal(folder) as opened:
-        opened.save(VERIFYING, Report(b"verifying", terminal=True))
-        disk.promise()
-        opened.acknowledge(opened.reports()[0].number)
-        disk.promise()
-
-
-def damaged_journal(folder: Path) -> None:
-    saved_journal(folder)
-    path = folder / "agent.db"
-    path.write_bytes(path.read_bytes()[:4096] + os.urandom(8192))
-
-
-def read_rebuilt(folder: Path) -> Seen:
-    with journal(folder) as opened:
-        return opened.load().state
-
-
-def rebuild_journal(folder: Path, disk: Recorder) -> None:
-    with journal(folder) as opened:
-        assert opened.rebuilt
-        opened.save(VERIFYING)
-        disk.promise()
-
-
 def flip_before(folder: Path) -> None:
     """As a trust store keeps its metadata: a folder for each generation, and a pointer to the one that holds."""
     flip(folder, OLD)
 
 
 def flip(folder: Path, name: str) -> None:
-    staging = folder / f".staging-{name}"
-    durable.make_folder(staging)
-    for file in ("root.json", "targets.json"):
-        durable.write_pieces(staging / file, [name.encode()])
-    durable.place_folder(staging, folder / name)
+    if not (folder / name).is_dir():
+        staging = folder / f".staging-{name}"
+        durable.make_folder(staging)
+        for file in ("root.json", "targets.json"):
+            durable.write_pieces(staging / file, [name.encode()])
+        durable.place_folder(staging, folder / name)
     durable.write_file(folder / "current", name.encode())
 
 
@@ -248,12 +184,7 @@ def seen(*values: Seen) -> frozenset[Seen]:
     return frozenset(values)
 
 
-_REPORTING = UpdateState.REPORTING
-_BOTH, _LAST = (b"fetching", b"verifying"), (b"verifying",)
-# SQLite flushes its rollback journal once before it counts the records in it, and once after; each has a checksum.
-_TRANSACTION = ("agent.db-journal", ".", "agent.db-journal", "agent.db", ".")
-
-PROCEDURES: dict[str, Procedure] = {
+FILES: dict[str, Procedure] = {
     "the first identity": Procedure(
         nothing,
         first_identity,
@@ -300,35 +231,5 @@ PROCEDURES: dict[str, Procedure] = {
         read_flipped,
         (seen((OLD, OLD), (NEW, NEW)), seen((NEW, NEW))),
         spare=(".staging-new", ".", "."),  # empty as yet; of the removal, which this reader does not look at
-    ),
-    "a new journal": Procedure(
-        no_journal,
-        begin_journal,
-        read_journal,
-        (
-            seen((_REPORTING, (), 0)),
-            seen((_REPORTING, (), 0), (_REPORTING, (), 1)),
-            seen((_REPORTING, (), 1)),
-        ),
-        spare=("agent.db-journal", ".", "agent.db-journal"),  # the name of a file in which nothing is kept yet
-    ),
-    "a transition with its report": Procedure(
-        saved_journal,
-        move_on,
-        read_journal,
-        (
-            seen((UpdateState.FETCHING, (b"fetching",), 1), (UpdateState.VERIFYING, _BOTH, 1)),
-            seen((UpdateState.VERIFYING, _BOTH, 1), (UpdateState.VERIFYING, _LAST, 1)),
-            seen((UpdateState.VERIFYING, _LAST, 1)),
-        ),
-        spare=(_TRANSACTION[0], _TRANSACTION[0]),
-    ),
-    "a journal rebuilt": Procedure(
-        damaged_journal,
-        rebuild_journal,
-        read_rebuilt,
-        (seen(_REPORTING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
-        # A rebuild that was lost or torn is repeated, until the first transition after it is promised.
-        spare=(".", ".", *_TRANSACTION, *_TRANSACTION[:3]),
     ),
 }

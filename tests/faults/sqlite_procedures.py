@@ -1,0 +1,153 @@
+"""The durable procedures that go through SQLite: the journal and the spool; see `durable_procedures`."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from edge_agent.adapters.journal import Journal, Report
+from edge_agent.adapters.spool import BATCH, Message, Spool
+from edge_agent.contract.states import UpdateState
+from edge_agent.core.spool_rules import Priority
+from edge_agent.core.update_machine import Update, recovered
+from tests.fakes.disk_calls import Recorder
+from tests.faults.durable_procedures import SETS, Procedure, Seen, seen
+
+FETCHING = Update(state=UpdateState.FETCHING, target=SETS[2], highest_seq=3)
+VERIFYING = dataclasses.replace(FETCHING, state=UpdateState.VERIFYING)
+_REPORTING = UpdateState.REPORTING
+_BOTH, _LAST = (b"fetching", b"verifying"), (b"verifying",)
+# SQLite flushes its rollback journal once before it counts the records in it, and once after; each has a checksum.
+_TRANSACTION = ("agent.db-journal", ".", "agent.db-journal", "agent.db", ".")
+
+
+def journal(folder: Path) -> Journal:
+    return Journal.open(folder / "agent.db", lambda: recovered(SETS[1], (), 0))
+
+
+def read_journal(folder: Path) -> Seen:
+    with journal(folder) as opened:
+        state, bodies = opened.load().state, tuple(report.body for report in opened.reports())
+        assert "damaged" not in opened.rebuilt, opened.rebuilt
+        return state, bodies, opened.count_boot() - 1
+
+
+def begin_journal(folder: Path, disk: Recorder) -> None:
+    with journal(folder) as opened:
+        disk.promise()
+        opened.count_boot()
+        disk.promise()
+
+
+def no_journal(folder: Path) -> None:
+    """The reserve is here already; it is an empty one, since states are laid out by the thousand."""
+    (folder / "agent.reserve").touch()
+
+
+def saved_journal(folder: Path) -> None:
+    no_journal(folder)
+    with journal(folder) as opened:
+        opened.count_boot()
+        opened.save(FETCHING, Report(b"fetching", terminal=True))
+
+
+def move_on(folder: Path, disk: Recorder) -> None:
+    with journal(folder) as opened:
+        opened.save(VERIFYING, Report(b"verifying", terminal=True))
+        disk.promise()
+        opened.acknowledge(opened.reports()[0].number)
+        if not opened._acknowledged:  # on a disk that cannot be written it is forgotten in memory alone
+            disk.promise()
+
+
+def move_alone(folder: Path, disk: Recorder) -> None:
+    with journal(folder) as opened:
+        opened.save(VERIFYING)
+        disk.promise()
+
+
+def damaged_journal(folder: Path) -> None:
+    saved_journal(folder)
+    path = folder / "agent.db"
+    path.write_bytes(path.read_bytes()[:4096] + os.urandom(8192))
+
+
+def read_state(folder: Path) -> Seen:
+    with journal(folder) as opened:
+        return opened.load().state
+
+
+def rebuild_journal(folder: Path, disk: Recorder) -> None:
+    with journal(folder) as opened:
+        opened.save(VERIFYING)
+        disk.promise()
+
+
+def spooled(folder: Path, disk: Recorder) -> None:
+    with Spool.open(folder / "spool.db", 1) as spool:
+        for number in range(BATCH):
+            spool.put(Message("t", b"window %d" % number, Priority.WINDOW, 60))
+        spool.put(Message("t", b"event", Priority.EVENT, 60))
+        disk.promise()
+        spool.acknowledge(tuple(message.number for message in spool.peek(0, BATCH)))
+        disk.promise()
+
+
+def read_spool(folder: Path) -> Seen:
+    """Whole batches, and no damage; telemetry is not promised, but for events."""
+    with Spool.open(folder / "spool.db", 1) as spool:
+        assert spool.dropped == 0, "damaged"
+        kept = [message.payload for message in spool.peek(0, 100)]
+    return kept.count(b"event"), len(kept) - kept.count(b"event")
+
+
+SQLITE: dict[str, Procedure] = {
+    "a new journal": Procedure(
+        no_journal,
+        begin_journal,
+        read_journal,
+        (
+            seen((_REPORTING, (), 0)),
+            seen((_REPORTING, (), 0), (_REPORTING, (), 1)),
+            seen((_REPORTING, (), 1)),
+        ),
+        # The name of a file in which nothing is kept yet, and the flush of what another process may have left.
+        spare=("agent.db-journal", ".", ".", "agent.db-journal"),
+    ),
+    "a transition with its report": Procedure(
+        saved_journal,
+        move_on,
+        read_journal,
+        (
+            seen((UpdateState.FETCHING, (b"fetching",), 1), (UpdateState.VERIFYING, _BOTH, 1)),
+            seen((UpdateState.VERIFYING, _BOTH, 1), (UpdateState.VERIFYING, _LAST, 1)),
+            seen((UpdateState.VERIFYING, _LAST, 1)),
+        ),
+        spare=(_TRANSACTION[0], _TRANSACTION[0]),  # before the records are counted: each has a checksum
+    ),
+    "telemetry": Procedure(
+        lambda folder: Spool.open(folder / "spool.db", 1).close(),
+        spooled,
+        read_spool,
+        (
+            seen((0, 0), (0, BATCH), (1, BATCH)),
+            seen((1, BATCH), (1, 0)),
+            seen((1, BATCH), (1, 0)),
+        ),
+        spare=("spool.db-wal", "spool.db-wal"),  # its header alone; before a checkpoint of what is not promised
+    ),
+    "a transition alone": Procedure(
+        saved_journal,
+        move_alone,
+        read_state,
+        (seen(UpdateState.FETCHING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
+        spare=(_TRANSACTION[0],),
+    ),
+    "a journal rebuilt": Procedure(
+        damaged_journal,
+        rebuild_journal,
+        read_state,
+        (seen(_REPORTING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
+        # A rebuild that was lost or torn is repeated, until the first transition after it is promised.
+        spare=(".", ".", *_TRANSACTION, ".", *_TRANSACTION[:3]),
+    ),
+}
