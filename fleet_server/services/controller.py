@@ -20,7 +20,7 @@ from fleet_server.core.rollout_rules import (
     mark_offered,
     mark_returning,
 )
-from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState, RolloutView
+from fleet_server.core.rollouts import DeviceState, Rollout, RolloutDevice, RolloutState, RolloutView
 from fleet_server.core.selectors import matches
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner, Grant
@@ -152,6 +152,7 @@ class Controller:
         try:
             with connection.begin_nested():
                 seq = self._assigner.grant(connection, member.device, grant, now)
+                _overtake(connection, rollout, member.device, now)
         except (NotFoundError, ValueError) as error:
             _log.warning("offer_failed", rollout=rollout.id, device=member.device, error=str(error))
             return replace(
@@ -283,6 +284,17 @@ class Controller:
                 if not settled and key not in busy and (*key, target.version) not in bad:
                     owed.append((board, target))
         return owed
+
+
+def _overtake(connection: Connection, rollout: Rollout, device: str, now: int) -> None:
+    """End the device's way back in older rollouts of the model: it may never run what those would return it to."""
+    for other in rollouts.unsettled_rollouts(connection):
+        if other.rollout.model != rollout.model or other.rollout.id == rollout.id:
+            continue
+        member = rollouts.find_member(connection, other.rollout.id, device)
+        if member is not None and member.state is DeviceState.RETURNING:
+            ended = replace(member, state=DeviceState.RETURNED, detail=f"overtaken by {rollout.id}", changed_at=now / 1000)
+            rollouts.save_member(connection, other.rollout.id, ended)
 
 
 def _is_bad(connection: Connection, device: str, model: str, version: int | None) -> bool:

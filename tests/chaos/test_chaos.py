@@ -4,28 +4,14 @@ One seed is one fleet. `EDGELOOP_SEED=17 pytest tests/chaos -k one_seed` repeats
 `EDGELOOP_CHAOS_SEEDS=50000 pytest tests/chaos -n 2` looks at more of them.
 """
 
-import logging
 import os
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from tests.chaos.world import chosen_seed, run
 
 _SEEDS = int(os.environ.get("EDGELOOP_CHAOS_SEEDS", "2000"))
 _PART = 100
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """The log of a fleet in trouble is long."""
-    before, held = logging.root.manager.disable, structlog.get_config()
-    logging.disable(logging.CRITICAL)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    logging.disable(before)
-    structlog.configure(**held)
 
 
 @pytest.mark.parametrize("first", range(0, _SEEDS, _PART))
