@@ -35,6 +35,7 @@ from fleet_server.services.online_keys import load_online_keys
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.release_views import ReleaseViews
 from fleet_server.services.releases import ImageRepository
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
@@ -120,8 +121,11 @@ class Composition:
             events=Events(self._database),
             fleet=self._fleet(devices, clock),
             groups=Groups(self._database, clock),
+            image=self.image,
             models=models,
             operations=operations,
+            release_notice=lambda: self._tryout.notice,
+            release_views=ReleaseViews(self._database),
             rollouts=rollouts,
             telemetry=Telemetry(self._database),
             ca_pem=outside.authority.pem,
@@ -196,11 +200,6 @@ class Composition:
             self._loop.join(15)
         self._builder.stop()
         self._database.close()
-
-    @property
-    def release_notice(self) -> str:
-        """What an operator should know about the release keys; empty where they lie elsewhere."""
-        return self._tryout.notice
 
     def operator_key(self, held: str | None) -> tuple[str, bool]:
         """Return a valid API key, the held one where it is valid, and whether it was made now."""
