@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner
+
 import trainer.cli
 from tests.fakes.server_app import Served
 
@@ -66,3 +69,12 @@ class Ceremony:
 
     def sign(self, *options: str, keys: str | None = None, expected: int = 201) -> Any:
         return self.step("sign", str(self.exchange), *options, keys=keys, expected=expected)
+
+    def signer(self, name: str = "release-1") -> CryptoSigner:
+        """A key of the folder, for signing what the trainer's commands would not."""
+        path = self.place / self.keys / f"{name}.pem"
+        return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
+
+    def states(self) -> dict[int, str]:
+        """How the versions stand that the server lists."""
+        return {item["version"]: item["state"] for item in self.fleet.call("GET", "/releases")["items"]}

@@ -1,54 +1,26 @@
 """Release keys that lie elsewhere, from the ceremony to a device: what is signed runs, and nothing else does."""
 
-import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Metadata, Targets
 
 from edge_agent.contract.messages import TrustHeld
-from edge_agent.contract.trust import DIRECTOR, IMAGE, open_pack, seal_pack
+from edge_agent.contract.trust import IMAGE, open_pack, seal_pack
 from fleet_server.services.online_keys import load_online_keys
 from fleet_server.store import audit
 from tests.fakes.ceremony import Ceremony
-from tests.fakes.packs import Trusting, now_ms
-from tests.fakes.server_app import Board, Served, served
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Served]:
-    """A server beyond loopback: it makes no release keys of its own."""
-    with served(tmp_path, host="0.0.0.0", names=("localhost",)) as found:
-        found.clock.ms = now_ms()
-        yield found
-
-
-@pytest.fixture
-def ceremony(fleet: Served, tmp_path: Path) -> Ceremony:
-    made = Ceremony(fleet, tmp_path)
-    made.begin()
-    return made
-
-
-@pytest.fixture
-def board(fleet: Served, ceremony: Ceremony) -> Board:
-    fleet.group()
-    return fleet.enrol("pi-1")
+from tests.fakes.packs import Trusting
+from tests.fakes.server_app import Board, Served
 
 
 def actions(fleet: Served) -> list[tuple[str, str]]:
-    with fleet.server.image._database.read() as connection:
+    with fleet.server.trust.image._database.read() as connection:
         rows = connection.execute(audit.audit.select().order_by(audit.audit.c.n))
         return [(row.action, row.subject) for row in rows]
-
-
-def states(fleet: Served) -> dict[int, str]:
-    return {item["version"]: item["state"] for item in fleet.call("GET", "/releases")["items"]}
 
 
 def test_from_the_ceremony_to_a_device_that_knows_nothing_but_tuf(
@@ -60,11 +32,11 @@ def test_from_the_ceremony_to_a_device_that_knows_nothing_but_tuf(
     image = Trusting(tmp_path / "image", answer["image_root"].encode())
     director = Trusting(tmp_path / "director", answer["director_root"].encode())
     fleet.upload("v1", b"one")
-    assert states(fleet) == {1: "unsigned"}
+    assert ceremony.states() == {1: "unsigned"}
     refused = fleet.call("POST", "/rollouts", 409, json={"model": "digits", "version": 1, "group": "all"})
     assert "trainer sign" in refused["detail"]
     ceremony.sign("--built", str(tmp_path / "v1"))
-    assert states(fleet) == {1: "signed"}
+    assert ceremony.states() == {1: "signed"}
     fleet.roll(1, phases=["100%"])
     updater = image.refresh(fleet.wire.trust[IMAGE])
     director.refresh(fleet.wire.packs["pi-1"])
@@ -107,7 +79,7 @@ def test_only_what_was_built_here_is_signed(fleet: Served, ceremony: Ceremony, t
     assert ceremony.files() == {}
     ceremony.trainer("sign", str(ceremony.exchange), *keys, "--built", str(tmp_path / "v1"), "--version", "1")
     ceremony.push()
-    assert states(fleet) == {1: "signed", 2: "unsigned"}
+    assert ceremony.states() == {1: "signed", 2: "unsigned"}
 
 
 def test_a_manifest_that_was_changed_on_the_way_is_not_signed(fleet: Served, ceremony: Ceremony) -> None:
@@ -125,7 +97,7 @@ def test_a_stolen_server_cannot_add_a_bundle(fleet: Served, ceremony: Ceremony, 
     fleet.upload("v2", b"two")
     ceremony.sign("--version", "1")
     fleet.turn()
-    image = Trusting(tmp_path / "image", fleet.server.image.roots()[0].encode())
+    image = Trusting(tmp_path / "image", fleet.server.trust.image.roots()[0].encode())
     image.refresh(fleet.wire.trust[IMAGE])
     ceremony.fetch()
     ceremony.trainer("sign", str(ceremony.exchange), "--keys", ceremony.folder())
@@ -141,7 +113,7 @@ def test_a_stolen_server_cannot_add_a_bundle(fleet: Served, ceremony: Ceremony, 
     files[path.name] = forged.to_bytes()
     with pytest.raises(RepositoryError):
         image.refresh(_with_newer_snapshot(files, forged.signed.version, stolen.image))
-    assert states(fleet) == {1: "signed", 2: "unsigned"}
+    assert ceremony.states() == {1: "signed", 2: "unsigned"}
 
 
 def _with_newer_snapshot(files: dict[str, bytes], version: int, signer: CryptoSigner) -> bytes:
@@ -174,7 +146,7 @@ def test_yank_ends_rollouts_and_gives_devices_what_they_ran_before(
     board.succeed()
     ceremony.step("yank", str(ceremony.exchange), "digits", "2")
     fleet.turn()
-    assert states(fleet) == {1: "signed", 2: "yanked"}
+    assert ceremony.states() == {1: "signed", 2: "yanked"}
     assert fleet.rollout(rollout)["state"] == "aborted"
     assert [item.version for item in board.desired().bundles] == [1]
     board.succeed()
@@ -207,85 +179,9 @@ def test_what_was_yanked_never_returns(fleet: Served, ceremony: Ceremony) -> Non
     again = Metadata[Targets].from_bytes(renewed[path].encode())
     again.signed.version += 1
     again.signatures.clear()
-    again.sign(_release_key(ceremony))
+    again.sign(ceremony.signer())
     name = path.replace(str(again.signed.version - 1), str(again.signed.version))
     assert "was yanked" in ceremony.push(422, {name: again.to_bytes().decode()})["detail"]
-
-
-def _release_key(ceremony: Ceremony, name: str = "release-1") -> CryptoSigner:
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    return CryptoSigner(load_pem_private_key((Path(ceremony.folder()) / f"{name}.pem").read_bytes(), None))
-
-
-def test_after_a_rotation_the_old_release_key_is_refused(
-    fleet: Served, ceremony: Ceremony, board: Board, tmp_path: Path
-) -> None:
-    fleet.upload("v1", b"one")
-    ceremony.sign()
-    fleet.turn()
-    image = Trusting(tmp_path / "image", fleet.server.image.roots()[0].encode())
-    image.refresh(fleet.wire.trust[IMAGE])
-    assert ceremony.step("keys", "rotate", str(ceremony.exchange), "--release")["roots"] == ["director/2", "image/2"]
-    fleet.turn()
-    image.refresh(fleet.wire.trust[IMAGE])  # an old device follows, by the chain of roots in the pack
-    fleet.upload("v2", b"two")
-    ceremony.fetch()
-    ceremony.trainer("sign", str(ceremony.exchange), "--keys", ceremony.folder())
-    (path,) = ceremony.files()
-    by_old = Metadata[Targets].from_bytes(ceremony.files()[path].encode())
-    by_old.signatures.clear()
-    by_old.sign(_release_key(ceremony))
-    assert "not signed by the keys that may" in ceremony.push(422, {path: by_old.to_bytes().decode()})["detail"]
-    ceremony.push()
-    assert states(fleet) == {1: "signed", 2: "signed"}
-
-
-def test_a_root_needs_two_people_and_a_second_one_adds_a_signature(fleet: Served, ceremony: Ceremony) -> None:
-    """Two holders with a key each: the first one's root is not taken before the second has signed it."""
-    for name, own in (("ann", "root-1.pem"), ("bob", "root-2.pem")):
-        folder = Path(ceremony.folder(name))
-        folder.mkdir()
-        for file in ("keys.json", own):
-            (folder / file).write_bytes((Path(ceremony.folder()) / file).read_bytes())
-    ceremony.fetch()
-    ceremony.trainer("keys", "rotate", str(ceremony.exchange), "--keys", ceremony.folder("ann"), code=1)
-    assert "1 more must sign" in ceremony.said
-    assert "not signed" in ceremony.push(422)["detail"]
-    ceremony.trainer("keys", "sign-root", str(ceremony.exchange), "--keys", ceremony.folder("bob"))
-    assert ceremony.push()["roots"] == ["director/2", "image/2"]
-
-
-def test_a_lost_root_key_is_replaced(fleet: Served, ceremony: Ceremony) -> None:
-    (Path(ceremony.folder()) / "root-3.pem").unlink()
-    ceremony.step("keys", "rotate", str(ceremony.exchange), "--root", "root-3")
-    root = Metadata[Root].from_bytes(fleet.server.image.roots()[0].encode()).signed
-    ring = json.loads((Path(ceremony.folder()) / "keys.json").read_text())["keys"]
-    names = {name for name, held in ring.items() if held["public"]["keyid"] in root.roles["root"].keyids}
-    assert names == {"root-1", "root-2", "root-4"}
-
-
-def test_other_online_keys_hold_after_a_rotation_alone(tmp_path: Path) -> None:
-    """New online keys (the old were stolen, or lost): nothing is signed until two people have named them in a root."""
-    with served(tmp_path, host="0.0.0.0", names=("localhost",)) as first:
-        first.clock.ms = now_ms()
-        ceremony = Ceremony(first, tmp_path)
-        ceremony.begin()
-        first.upload("v1", b"one")
-    for name in (IMAGE, DIRECTOR):
-        (tmp_path / "data" / "keys" / f"online-{name}.pem").unlink()
-    with served(tmp_path, host="0.0.0.0", names=("localhost",)) as second:
-        second.clock.ms = now_ms()
-        second.turn()
-        ceremony.fleet = second
-        codes = [event["code"] for event in second.call("GET", "/events")["items"]]
-        assert codes.count("online_key_differs") == 2
-        assert "keys rotate --online" in ceremony.sign(expected=422)["detail"]
-        ceremony.step("keys", "rotate", str(ceremony.exchange), "--online")
-        ceremony.sign()
-        second.turn()
-        image = Trusting(tmp_path / "image", second.server.image.roots()[0].encode())
-        assert image.refresh(second.wire.trust[IMAGE]).get_targetinfo("digits/1/onnx-fp32") is not None
 
 
 def test_a_server_from_an_old_backup_is_told_and_signs_above(fleet: Served, ceremony: Ceremony, board: Board) -> None:
@@ -353,36 +249,3 @@ def test_a_bundle_for_one_class_of_boards_reaches_no_other(fleet: Served, ceremo
     ceremony.sign("--hardware", "pi4")
     plan = fleet.call("POST", "/rollouts", json={"model": "digits", "version": 1, "group": "all", "dry_run": True})
     assert "signed for pi4, not for made-up" in plan["devices"][0]["reason"]
-
-
-def test_keys_are_encrypted_by_the_passphrase_and_useless_without(
-    fleet: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ceremony = Ceremony(fleet, tmp_path)
-    ceremony.fetch()
-    monkeypatch.setenv("EDGELOOP_KEY_PASSPHRASE", "short")
-    ceremony.trainer("keys", "init", ceremony.folder("weak"), str(ceremony.exchange), code=2)
-    monkeypatch.setenv("EDGELOOP_KEY_PASSPHRASE", "correct horse battery")
-    ceremony.trainer("keys", "init", ceremony.folder(), str(ceremony.exchange))
-    ceremony.push()
-    for path in Path(ceremony.folder()).glob("*.pem"):
-        assert b"ENCRYPTED" in path.read_bytes()
-        assert path.stat().st_mode & 0o777 == 0o600
-    fleet.upload("v1", b"one")
-    ceremony.sign()
-    monkeypatch.setenv("EDGELOOP_KEY_PASSPHRASE", "another passphrase")
-    ceremony.fetch()
-    ceremony.trainer("yank", str(ceremony.exchange), "digits", "1", "--keys", ceremony.folder(), code=78)
-    assert "cannot be used" in ceremony.said
-    assert os.environ["EDGELOOP_KEY_PASSPHRASE"] not in ceremony.said
-
-
-def test_the_server_encrypts_its_online_keys_where_a_passphrase_is_configured(tmp_path: Path) -> None:
-    made = load_online_keys(tmp_path / "keys", "a passphrase of it")
-    assert made.made == (IMAGE, DIRECTOR)
-    for path in (tmp_path / "keys").glob("online-*.pem"):
-        assert (b"ENCRYPTED" in path.read_bytes(), path.stat().st_mode & 0o777) == (True, 0o600)
-    assert load_online_keys(tmp_path / "keys", "a passphrase of it").keyids == made.keyids
-    for wrong in (None, "another"):
-        with pytest.raises(ValueError, match="online-image"):
-            load_online_keys(tmp_path / "keys", wrong)
