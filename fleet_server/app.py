@@ -119,6 +119,7 @@ def _outside(
 def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_path: str | None) -> ReadyInfo:
     key, new = composition.operator_key(config.api_key)
     code = composition.sign_in_code(key)
+    told = (*outside.notes, composition.sandbox.notice, composition.context.release_notice())
     return ReadyInfo(
         url=outside.url,
         signin_url=f"{outside.url}/signin?code={code}",
@@ -130,7 +131,7 @@ def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_
         server_key=outside.signing.public,
         ca_path=ca_path,
         data_dir=config.data_dir,
-        notes=tuple(text for text in (*outside.notes, composition.sandbox.notice, composition.release_notice) if text),
+        notes=tuple(text for text in told if text),
     )
 
 

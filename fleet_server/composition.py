@@ -21,13 +21,12 @@ from fleet_server.services.announcements import Announcer
 from fleet_server.services.api_keys import ApiKeys
 from fleet_server.services.assignments import Assigner
 from fleet_server.services.audit import FOLDER_NAME as AUDIT_FOLDER
-from fleet_server.services.audit import Audit, record_audit
+from fleet_server.services.audit import Audit
 from fleet_server.services.auth import Auth
 from fleet_server.services.clock import Clock, now_ms
 from fleet_server.services.controller import Controller
 from fleet_server.services.decisions import Decisions
 from fleet_server.services.devices import DeviceIntake, Devices
-from fleet_server.services.director import Director
 from fleet_server.services.drift import Drift
 from fleet_server.services.enrolment import Enroller
 from fleet_server.services.events import Events
@@ -35,22 +34,21 @@ from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
 from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
-from fleet_server.services.online_keys import load_online_keys
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
 from fleet_server.services.recovery import Recovery
-from fleet_server.services.releases import ImageRepository
+from fleet_server.services.release_views import ReleaseViews
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.throttles import Throttle
-from fleet_server.services.tryout import RunTrainer, TryOut, run_trainer
+from fleet_server.services.tryout import RunTrainer, run_trainer
 from fleet_server.services.users import Users
 from fleet_server.services.wire import Accounts, Contact, Wire
-from fleet_server.services.yanks import Yanks
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database
 from fleet_server.store.errors import UnavailableError
+from fleet_server.trust import build_trust
 
 _log = structlog.get_logger(__name__)
 _MIB = 2**20
@@ -94,36 +92,37 @@ class Composition:
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
         self.recovery = Recovery(self._database, assigner, announcer, clock)
         self.controller = Controller(self._database, assigner, rollouts, self.recovery, announcer, clock)
-        keys = load_online_keys(config.data_dir / "keys", config.key_passphrase)
-        self._made_keys = keys.made
-        self.image = ImageRepository(self._database, artifacts, keys, Yanks(assigner, announcer), announcer, clock)
-        self._tryout = TryOut(
-            self._database,
-            artifacts,
-            self.image,
-            config.data_dir / "keys",
-            trainer,
-            clock,
-            allowed=config.makes_keys,
-        )
-        repositories = self.image, Director(keys.director, clock)
+        self.trust = build_trust(config, self._database, artifacts, (assigner, announcer), clock, trainer)
+        repositories = self.trust.image, self.trust.director
         self.outbox = Outbox(self._database, artifacts, outside.wire, repositories, clock)
         self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
-        models = Models(self._database, artifacts, announcer, clock, self._tryout.sign)
+        models = Models(self._database, artifacts, announcer, clock, self.trust.tryout.sign)
         releases = Releases(config.data_dir / "runtimes", devices.reported_runtimes)
         self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required, shown=(releases.folder,))
         rules = BuildRules(self.sandbox.refusal, config.accept_pickles, self.sandbox.bwrap is not None)
         operations = Operations(self._database, config.data_dir / "builds", announcer, clock, rules)
         limits = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
         self._builder = Builder(operations, models, self.sandbox, limits, releases)
-        throttle = Throttle()
         self.version = metadata.version("edgeloop")
-        self.context = ApiContext(
+        self.context = self._context((announcer, artifacts), devices, models, operations, rollouts)
+        self.application = build_application(self.context, self.version)
+        self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
+
+    def _context(
+        self,
+        shared: tuple[Announcer, ArtifactFolder],
+        devices: Devices,
+        models: Models,
+        operations: Operations,
+        rollouts: Rollouts,
+    ) -> ApiContext:
+        (announcer, artifacts), clock, throttle = shared, self._clock, Throttle()
+        return ApiContext(
             auth=Auth(self._database, clock),
             announcer=announcer,
             api_keys=ApiKeys(self._database, clock),
-            audit=Audit(self._database, config.data_dir / AUDIT_FOLDER, outside.signing, clock),
+            audit=Audit(self._database, self._config.data_dir / AUDIT_FOLDER, self._outside.signing, clock),
             decisions=Decisions(self._database),
             devices=devices,
             drift=Drift(self._database, artifacts),
@@ -131,26 +130,27 @@ class Composition:
             events=Events(self._database),
             fleet=self._fleet(devices, clock),
             groups=Groups(self._database, clock),
+            image=self.trust.image,
             models=models,
             operations=operations,
+            release_notice=lambda: self.trust.tryout.notice,
+            release_views=ReleaseViews(self._database),
             rollouts=rollouts,
             telemetry=Telemetry(self._database),
             throttle=throttle,
             users=Users(self._database, throttle, clock),
-            ca_pem=outside.authority.pem,
-            url=outside.url,
-            work_folder=config.data_dir / "uploads",
-            upload_bytes=config.upload_mb * _MIB,
+            ca_pem=self._outside.authority.pem,
+            url=self._outside.url,
+            work_folder=self._config.data_dir / "uploads",
+            upload_bytes=self._config.upload_mb * _MIB,
         )
-        self.application = build_application(self.context, self.version)
-        self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
 
     def _intake(self, artifacts: ArtifactFolder, announcer: Announcer, clock: Clock) -> DeviceIntake:
         return DeviceIntake(
             self._database,
             artifacts,
             self.controller,
-            self.image,
+            self.trust.image,
             self._outside.wire,
             announcer,
             clock,
@@ -162,7 +162,7 @@ class Composition:
         out = self._outside
         pin = out.signing.server_pin if self._config.loopback else out.authority.pin
         return Enroller(
-            self._database, out.accounts, out.contact, out.signing.public, pin, self.image.roots, announcer, clock
+            self._database, out.accounts, out.contact, out.signing.public, pin, self.trust.image.roots, announcer, clock
         )
 
     def _fleet(self, devices: Devices, clock: Clock) -> Fleet:
@@ -170,7 +170,7 @@ class Composition:
         notes = out.notes if self.sandbox.bwrap is not None else (*out.notes, self.sandbox.notice)
 
         def facts() -> ServerFacts:
-            told = tuple(text for text in (*notes, self._tryout.notice) if text)
+            told = tuple(text for text in (*notes, self.trust.tryout.notice) if text)
             return ServerFacts(self.version, out.broker_address, out.broker_kind, told)
 
         return Fleet(self._database, devices, self.recovery, out.wire.traffic, lambda: out.wire.connected, facts, clock)
@@ -196,10 +196,7 @@ class Composition:
             TrainerError: the release keys to try out with cannot be made.
         """
         self._database.upgrade()
-        with self._database.write() as connection:
-            for name in self._made_keys:
-                record_audit(connection, self._clock(), "server", "online_key_made", name)
-        self._tryout.begin()
+        self.trust.begin(self._database, self._clock())
         self.recovery.begin()
         self.context.audit.checkpoint()
 
@@ -213,11 +210,6 @@ class Composition:
         with contextlib.suppress(UnavailableError):  # then the next start writes it
             self.context.audit.checkpoint(at_once=True)
         self._database.close()
-
-    @property
-    def release_notice(self) -> str:
-        """What an operator should know about the release keys; empty where they lie elsewhere."""
-        return self._tryout.notice
 
     def operator_key(self, held: str | None) -> tuple[str, bool]:
         """Return a key with all rights, the held one where it is one, and whether it was made now."""
@@ -244,8 +236,8 @@ class Composition:
             generation = wire.generation
             count = self.outbox.forget_broker()
             _log.info("desired_documents_queued", count=count)
-        self._tryout.turn()
-        self.image.refresh()
+        self.trust.tryout.turn()
+        self.trust.image.refresh()
         self.controller.tick()
         self.outbox.deliver()
         self.context.audit.checkpoint()

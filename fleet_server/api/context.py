@@ -1,5 +1,6 @@
 """What routes use: the services, handed to the application once. Who asks is in `fleet_server.api.askers`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,8 @@ from fleet_server.services.fleet import Fleet
 from fleet_server.services.groups import Groups
 from fleet_server.services.models import Models
 from fleet_server.services.operations import Operations
+from fleet_server.services.release_views import ReleaseViews
+from fleet_server.services.releases import ImageRepository
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.throttles import Throttle
@@ -41,8 +44,11 @@ class ApiContext:
     events: Events
     fleet: Fleet
     groups: Groups
+    image: ImageRepository
     models: Models
     operations: Operations
+    release_notice: Callable[[], str]
+    release_views: ReleaseViews
     rollouts: Rollouts
     telemetry: Telemetry
     throttle: Throttle

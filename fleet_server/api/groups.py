@@ -16,10 +16,14 @@ router = APIRouter(prefix="/api/v1/groups", tags=["groups"])
 
 
 class NewGroup(Body):
-    """A name and a query: `key=value`, `key!=value` or `key`, joined by commas; empty is every device."""
+    """A name and a query: `key=value`, `key!=value` or `key`, joined by commas; empty is every device.
+
+    With `accept_auto`, versions that automatic retraining made and signed may be rolled out to it.
+    """
 
     name: Annotated[str, Field(max_length=64)]
     query: Annotated[str, Field(max_length=2000)] = ""
+    accept_auto: bool = False
 
 
 class GroupShown(Answer):
@@ -28,6 +32,7 @@ class GroupShown(Answer):
     name: str
     query: str
     created: Time
+    accept_auto: bool
     devices: int
     members: list[str]
     targets: dict[str, int]
@@ -40,6 +45,7 @@ def _show(shown: tuple[Group, tuple[str, ...], dict[str, int]]) -> GroupShown:
             "name": group.name,
             "query": group.query,
             "created": group.created,
+            "accept_auto": group.accept_auto,
             "devices": len(members),
             "members": list(members),
             "targets": targets,
@@ -57,7 +63,7 @@ def list_groups(context: Context, paging: Paging, _asker: Reader) -> ListOf[Grou
 @router.post("", status_code=201)
 def make_group(body: NewGroup, context: Context, asker: Annotated[Principal, needs(Permission.GROUPS)]) -> GroupShown:
     """Make a group."""
-    context.groups.create(body.name, body.query, asker.name)
+    context.groups.create(body.name, body.query, asker.name, accept_auto=body.accept_auto)
     return _show(context.groups.show(body.name))
 
 

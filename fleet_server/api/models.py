@@ -52,11 +52,15 @@ class VariantShown(Answer):
 
 
 class VersionShown(Answer):
-    """A version with its card and variants, and what was tried within which budget to make it smaller."""
+    """A version with its card and variants, and what was tried within which budget to make it smaller.
+
+    `release` says how it stands with the release keys: `signed`, `unsigned` or `yanked`.
+    """
 
     model: str
     version: int
     created: Time
+    release: str
     card: dict[str, Any]
     variants: list[VariantShown]
     budget: dict[str, Any] | None
@@ -86,15 +90,17 @@ def show_variant(variant: Variant, packed_size: int | None) -> VariantShown:
 
 def _show(context: Context, model: str, version: int) -> VersionShown:
     found, variants = context.models.show_version(model, version)
-    return _version(found, [show_variant(item, packed) for item, packed in variants])
+    state = context.models.release_state(model, version)
+    return _version(found, [show_variant(item, packed) for item, packed in variants], state)
 
 
-def _version(found: Version, variants: list[VariantShown]) -> VersionShown:
+def _version(found: Version, variants: list[VariantShown], release: str) -> VersionShown:
     return VersionShown.model_validate(
         {
             "model": found.model,
             "version": found.version,
             "created": found.created,
+            "release": release,
             "card": dict(found.record["card"]),
             "variants": variants,
             "budget": found.record.get("budget"),

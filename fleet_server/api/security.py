@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fleet_server.api.problems import problem
 
 SMALL_BODY_BYTES = 1024 * 1024
-_UPLOADS = ("/versions", "/builds")
+_UPLOADS = ("/versions", "/builds", "/releases")
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"

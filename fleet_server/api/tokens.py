@@ -77,6 +77,8 @@ class Enrolled(Answer):
     """What a board needs from now on."""
 
     device: str
+    image_root: str
+    director_root: str
     server_key: str
     topic_root: str
     broker_host: str

@@ -31,6 +31,9 @@ def build_app() -> App:
     app.command(f"{_ROOM}model:app", name="model", group=FLEET, help="Models, versions and their variants.")
     app.command(f"{_ROOM}device:app", name="device", group=FLEET, help="Devices and enrolment tokens.")
     app.command(f"{_ROOM}group:app", name="group", group=FLEET, help="Groups: label queries over devices.")
+    app.command(
+        f"{_ROOM}release:app", name="release", group=FLEET, help="What release keys have signed, and what waits."
+    )
     app.command(f"{_ROOM}rollout:app", name="rollout", group=FLEET, help="Bring a version to a group, in phases.")
     app.command(f"{_ROOM}drift:drift", name="drift", group=WATCH, help="How inputs and outputs moved.")
     app.command(f"{_ROOM}health:health", name="health", group=WATCH, help="Throughput, latency and errors.")

@@ -1,6 +1,8 @@
 """`edgeloop group`: label queries over devices, by name."""
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from fleet_server.cli.client import connect
 from fleet_server.cli.output import Column, Output, Row, field, print_fields, print_json, print_rows, say, show_time
@@ -29,7 +31,14 @@ def list_groups(*, output: Output = "table") -> None:
 
 
 @app.command
-def create(name: str, query: str = "", /, *, output: Output = "table") -> None:
+def create(
+    name: str,
+    query: str = "",
+    /,
+    *,
+    accept_auto: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = "table",
+) -> None:
     """Create a group.
 
     Parameters
@@ -38,9 +47,12 @@ def create(name: str, query: str = "", /, *, output: Output = "table") -> None:
         Its name.
     query
         Comma-joined key=value, key!=value or key, over labels and id, profile, arch; all devices where left out.
+    accept_auto
+        Let versions that automatic retraining made, and signed by its own key, be rolled out to it.
     """
+    body = {"name": name, "query": query} | ({"accept_auto": True} if accept_auto else {})
     with connect() as client:
-        made = client.post("/groups", {"name": name, "query": query})
+        made = client.post("/groups", body)
     if output == "json":
         print_json(made)
         return
@@ -73,6 +85,7 @@ def _print(found: Row) -> None:
             ("group", found["name"]),
             ("query", found["query"] or "(all devices)"),
             ("created", show_time(found.get("created"))),
+            ("automatic versions", "accepted" if found.get("accept_auto") else "refused"),
             ("targets", targets_text(found)),
             ("devices", found.get("members")),
         ]

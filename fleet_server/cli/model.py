@@ -35,6 +35,7 @@ _MODELS = (
 _VERSIONS = (
     Column("VERSION", field("version"), "number"),
     Column("CREATED", lambda row: show_time(row.get("created"))),
+    Column("RELEASE", field("release"), "state"),
     Column("ESTIMATOR", field("card", "estimator")),
     Column("METRICS", field("card", "metrics")),
     Column("VARIANTS", lambda row: [item["variant"] for item in row.get("variants", ()) if _built(item)]),
@@ -231,6 +232,7 @@ def print_version(found: dict[str, Any]) -> None:
             ("model", found.get("model")),
             ("version", found.get("version")),
             ("created", show_time(found.get("created"))),
+            ("release", found.get("release")),
             ("estimator", told.get("estimator")),
             ("task", told.get("task")),
             ("metrics", told.get("metrics")),

@@ -94,13 +94,13 @@ def _list(held: Held, targets: Targets, role: str) -> dict[str, Listed]:
 
 
 def _judge_target(held: Held, name: str, target: TargetFile, role: str) -> Listed:
+    if name in held.yanked:
+        raise PushRefusedError(f"{name} was yanked, and does not return: register it as a newer version")
     bundle = held.bundles.get(name)
     if bundle is None:
         raise PushRefusedError(f"{name} in {role} is no bundle that is registered here")
     if bundle.auto != (role != TOP) or (bundle.auto and role != auto_role(bundle.model)):
         raise PushRefusedError(f"{name} is not for {role} to sign")
-    if name in held.yanked:
-        raise PushRefusedError(f"{name} was yanked, and does not return: register it as a newer version")
     if target.hashes != {"sha256": bundle.digest} or target.length != bundle.length:
         raise PushRefusedError(f"{name} has another digest or length than the bundle that is registered here")
     try:

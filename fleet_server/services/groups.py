@@ -42,8 +42,8 @@ class Groups:
         self._database = database
         self._clock = clock
 
-    def create(self, name: str, query: str, actor: str) -> groups.Group:
-        """Make a group.
+    def create(self, name: str, query: str, actor: str, *, accept_auto: bool = False) -> groups.Group:
+        """Make a group; with `accept_auto`, versions of automatic retraining may be rolled out to it.
 
         Raises:
             InvalidError: the name or the query is malformed.
@@ -53,7 +53,7 @@ class Groups:
             check_name(name)
         except ValueError as error:
             raise InvalidError(str(error)) from error
-        group = groups.Group(name, read_selector(query).text, self._clock())
+        group = groups.Group(name, read_selector(query).text, self._clock(), accept_auto)
         with self._database.write() as connection:
             groups.insert_group(connection, group)
             record_audit(connection, group.created, actor, "group_made", name, {"query": group.query})

@@ -1,5 +1,6 @@
 """Which versions may be rolled out: signed ones. What waits for a signature, what was yanked, and what helps."""
 
+from dataclasses import replace
 from enum import StrEnum
 
 from sqlalchemy import Connection
@@ -57,13 +58,12 @@ def list_waiting(connection: Connection, artifacts: ArtifactFolder) -> tuple[Bun
     """Return the bundles that are registered, neither listed nor yanked."""
     listed, gone = releases.all_listed(connection), releases.all_yanked(connection)
     found = []
-    for model, version, variant, digest, runtime, auto in releases.built_variants(connection):
-        bundle = Bundle(model, version, variant, digest, 0, runtime, auto)
+    for bundle in releases.built_bundles(connection):
         if bundle.target in listed or bundle.target in gone:
             continue
-        parcel = models.find_any_parcel(connection, digest)
+        parcel = models.find_any_parcel(connection, bundle.digest)
         if parcel is not None:
             files = parse_parcel(artifacts.read(parcel.digest)).files
             length = next(file.size for file in files if file.name == MANIFEST_NAME)
-            found.append(Bundle(model, version, variant, digest, length, runtime, auto))
+            found.append(replace(bundle, length=length))
     return tuple(found)

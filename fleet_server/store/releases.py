@@ -195,8 +195,8 @@ def is_auto(connection: Connection, model: str, version: int) -> bool:
     return connection.execute(select(auto_versions).where(here)).first() is not None
 
 
-def built_variants(connection: Connection) -> tuple[tuple[str, int, str, str, str, bool], ...]:
-    """Return every variant that was built: model, version, variant, digest, runtime, and whether it is automatic."""
+def built_bundles(connection: Connection) -> tuple[Bundle, ...]:
+    """Return every bundle that was built, by model, version and variant; the lengths of manifests are not known (0)."""
     joined = variants.outerjoin(
         auto_versions, (variants.c.model == auto_versions.c.model) & (variants.c.version == auto_versions.c.version)
     )
@@ -206,7 +206,9 @@ def built_variants(connection: Connection) -> tuple[tuple[str, int, str, str, st
         .where(variants.c.digest.is_not(None))
         .order_by(variants.c.model, variants.c.version, variants.c.variant)
     )
-    return tuple((row.model, row.version, row.variant, row.digest, row.runtime, bool(row.auto)) for row in rows)
+    return tuple(
+        Bundle(row.model, row.version, row.variant, row.digest, 0, row.runtime, bool(row.auto)) for row in rows
+    )
 
 
 def find_signed(connection: Connection, device: str) -> int:

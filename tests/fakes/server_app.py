@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 import trainer.cli
 from edge_agent.contract import codec
-from edge_agent.contract.messages import Capabilities, Desired, Outcome, Proof, Reported, Running, Status
+from edge_agent.contract.messages import Capabilities, Desired, Outcome, Proof, Reported, Running, Status, TrustHeld
 from edge_agent.contract.states import Presence, Reason, Result
 from fleet_server.composition import Composition, Outside
 from fleet_server.config import ServerConfig
@@ -55,6 +55,7 @@ class Board:
     running: tuple[Running, ...] = ()
     desired_seq: int = 0
     said: Reported | None = None
+    trust: TrustHeld = field(default_factory=TrustHeld)
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -81,9 +82,8 @@ class Board:
 
     def report(self, outcome: Outcome | None = None) -> Reported:
         self.seq += 1
-        made = Reported(
-            self.id, self.boot, self.seq, 0, self.desired_seq, self.running, self.capabilities(), None, outcome
-        )
+        said = self.desired_seq, self.running, self.capabilities(), None, outcome, self.trust
+        made = Reported(self.id, self.boot, self.seq, 0, *said)
         self.said = made
         self.repeat()
         return made

@@ -110,10 +110,13 @@ class Server:
 
     @classmethod
     def at(cls, folder: Path, port: int = 0, broker: str = "auto", host: str = "127.0.0.1") -> "Server":
-        """Describe a server whose data stand in `folder`; port 0 is any free one. Beyond loopback it speaks TLS."""
+        """Describe a server whose data stand in `folder`; port 0 is any free one. Beyond loopback it speaks TLS.
+
+        It makes its own release keys.
+        """
         context = folder / "context.json"
         command = [sys.executable, "-m", "fleet_server.cli", "up", "--data-dir", str(folder / "data")]
-        command += ["--port", str(port), "--broker", broker, "--host", host]
+        command += ["--port", str(port), "--broker", broker, "--host", host, "--tryout-keys"]
         process = Process("fleet server", command, folder / "server.log", {"EDGELOOP_CONTEXT": str(context)})
         return cls(process, context)
 

@@ -30,7 +30,7 @@ function showVersion(version, running, open) {
     ["On devices", (one) => (one.digest ? number(running[`${version.model}@${version.version} ${one.variant}`] || 0) : [badge("not_built"), h("div", { class: "faint" }, one.reason)]), "num"],
   ];
   return h("details", { open, "data-key": `v-${version.model}-${version.version}` },
-    h("summary", { "data-key": `vs-${version.model}-${version.version}` }, h("strong", {}, `version ${version.version}`), h("span", { class: "faint" }, metrics),
+    h("summary", { "data-key": `vs-${version.model}-${version.version}` }, h("strong", {}, `version ${version.version}`), version.release && version.release !== "signed" && badge(version.release), h("span", { class: "faint" }, metrics),
       h("span", { class: "push" }, users ? `${users} ${users === 1 ? "device" : "devices"}` : "no device"), h("span", { class: "faint" }, ago(version.created))),
     h("p", { class: "faint" }, card.estimator, card.estimator_latency_p50_us ? ` · ${latency(card.estimator_latency_p50_us / 1000)} a row in scikit-learn` : ""),
     (version.advice || []).map((sentence) => h("p", {}, `A much smaller model would do: ${sentence}`)),

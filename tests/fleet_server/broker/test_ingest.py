@@ -8,18 +8,19 @@ import pytest
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType
-from edge_agent.contract.messages import Desired, Event, Get, Health, Reported, Status
+from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.states import Presence
 from edge_agent.contract.topics import Topics, Up
+from edge_agent.contract.trust import IMAGE
 from edge_agent.contract.windows import Window
 from fleet_server.broker.client import BrokerAddress
-from fleet_server.broker.desired import DesiredPublisher, seal_desired
+from fleet_server.broker.desired import PackPublisher
 from fleet_server.broker.evidence import Rejected
 from fleet_server.broker.ingest import Ingest
 from fleet_server.broker.session import Session
 from tests.fakes.mosquitto import RunningMosquitto, running_mosquitto
 from tests.fakes.mqtt import Listener, eventually, listening
-from tests.fakes.mqtt_devices import FakeDevice, FakeSigner, window_counts
+from tests.fakes.mqtt_devices import FakeDevice, window_counts
 
 pytestmark = pytest.mark.system
 
@@ -206,14 +207,14 @@ def test_a_bug_in_the_sink_costs_one_message(server: Server, camera: Listener) -
     assert server.ingest.counters["sink_error"] == 1
 
 
-def test_a_desired_document_is_signed_and_waits_for_its_device(server: Server, broker: RunningMosquitto) -> None:
-    signer = FakeSigner()
-    publisher = DesiredPublisher(server.session, TOPICS, signer)
-    desired = Desired("cam-1", 7, 0, ())
-    publisher.publish(desired)
+def test_a_pack_waits_for_its_device_and_what_all_read_for_all(server: Server, broker: RunningMosquitto) -> None:
+    publisher = PackPublisher(server.session, TOPICS)
+    publisher.publish("cam-1", b"its own")
+    publisher.publish_trust(IMAGE, b"for all")
     with listening(BrokerAddress(broker.host, broker.port), "cam-1") as camera:
-        camera.subscribe(TOPICS.desired("cam-1"))
-        assert eventually(lambda: camera.got(TOPICS.desired("cam-1")) == [seal_desired(desired, signer)])
+        camera.subscribe(TOPICS.desired("cam-1"), TOPICS.trust(IMAGE))
+        assert eventually(lambda: camera.got(TOPICS.desired("cam-1")) == [b"its own"])
+        assert eventually(lambda: camera.got(TOPICS.trust(IMAGE)) == [b"for all"])
         camera.publish(TOPICS.up("cam-1", Up.REPORTED), CAM.seal(CAM.report(1)), retain=True)
         publisher.clear("cam-1")
     with listening(BrokerAddress(broker.host, broker.port), "cam-2") as late:

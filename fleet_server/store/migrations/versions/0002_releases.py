@@ -11,6 +11,13 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
+    _make_repository()
+    _make_marks()
+    with op.batch_alter_table("groups", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("accept_auto", sa.Boolean(), nullable=False, server_default=sa.false()))
+
+
+def _make_repository() -> None:
     op.create_table(
         "trust_files",
         sa.Column("repository", sa.String(length=16), nullable=False),
@@ -35,6 +42,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("listed", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_listed_model_version"), ["model", "version"], unique=False)
+
+
+def _make_marks() -> None:
     op.create_table(
         "yanked",
         sa.Column("target", sa.String(length=200), nullable=False),
@@ -60,5 +70,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("device", name=op.f("pk_director_signed")),
     )
-    with op.batch_alter_table("groups", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("accept_auto", sa.Boolean(), nullable=False, server_default=sa.false()))
