@@ -13,6 +13,7 @@ _ROOM = "fleet_server.cli."
 RUN = Group("Run", sort_key=0)
 FLEET = Group("Fleet", sort_key=1)
 WATCH = Group("Watch", sort_key=2)
+ACCESS = Group("Access", sort_key=3)
 
 
 def build_app() -> App:
@@ -40,6 +41,9 @@ def build_app() -> App:
     app.command(f"{_ROOM}feed:events", name="events", group=WATCH, help="What devices say happened.")
     app.command(f"{_ROOM}feed:decisions", name="decisions", group=WATCH, help="What was decided, why, by whom.")
     app.command(f"{_ROOM}operation:operations", name="operations", group=WATCH, help="Long-running work: builds.")
+    app.command(f"{_ROOM}key:app", name="key", group=ACCESS, help="API keys: a role, limits, an end.")
+    app.command(f"{_ROOM}user:app", name="user", group=ACCESS, help="People who sign in on the web page.")
+    app.command(f"{_ROOM}audit:app", name="audit", group=ACCESS, help="Who did what, and whether the log is whole.")
     return app
 
 

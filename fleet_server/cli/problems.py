@@ -13,6 +13,9 @@ _LISTS = {
     "operations": "edgeloop operations",
     "tokens": "edgeloop device token list",
     "drift": "edgeloop model list",
+    "keys": "edgeloop key list",
+    "users": "edgeloop user list",
+    "sessions": "edgeloop user session list",
 }
 
 
@@ -30,8 +33,12 @@ def explain_problem(status: int, path: str, body: Any) -> CommandError:
 def _hint(status: int, path: str) -> str:
     noun = path.strip("/").split("/")[0]
     match status:
-        case 401 | 403:
+        case 401:
             return "edgeloop up        # writes the key of this machine's server; or set EDGELOOP_API_KEY"
+        case 403:
+            return "set EDGELOOP_API_KEY to a key that may; an admin makes one: edgeloop key create NAME --role ROLE"
+        case 429:
+            return "wait for as long as it says"
         case 404:
             return _LISTS.get(noun, "edgeloop doctor")
         case 409 if noun == "rollouts":

@@ -8,6 +8,7 @@ until it is mended.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import Connection
@@ -23,7 +24,7 @@ from fleet_server.core.audit_chain import (
     write_detail,
 )
 from fleet_server.services.clock import Clock
-from fleet_server.services.keys import verify_signature
+from fleet_server.services.keys import SIGNING_KEY_NAME, load_signing_key, verify_signature
 from fleet_server.store.audit import AuditEntry, AuditFilter, all_rows, append_entry, last_row, page_audit
 from fleet_server.store.checkpoints import CheckpointError, CheckpointFile, SignedCheckpoint
 from fleet_server.store.database import Database
@@ -132,6 +133,26 @@ def verify_log(database: Database, file: CheckpointFile, keys: Mapping[str, str]
         reason = f"{file.path.name} is missing, or its beginning: nothing proves how long the log was"
         return ChainVerdict(verdict.rows, verdict.proven, None, reason)
     return verdict
+
+
+def verify_folder(data_dir: Path) -> ChainVerdict:
+    """Check the log of a data folder, whether its server runs or not; nothing is written.
+
+    Raises:
+        UnavailableError: the database cannot be read.
+        OSError: the folder holds no database or no key, or cannot be read.
+        ValueError: the key is malformed.
+    """
+    path, keys = data_dir / DATABASE_NAME, data_dir / "keys"
+    for needed in (path, keys / SIGNING_KEY_NAME):
+        if not needed.is_file():
+            raise FileNotFoundError(f"there is no {needed}")
+    signing = load_signing_key(keys)
+    database = Database(f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true")
+    try:
+        return verify_log(database, CheckpointFile(data_dir / FOLDER_NAME), {signing.keyid: signing.public})
+    finally:
+        database.close()
 
 
 def _holds(signed: SignedCheckpoint, keys: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fleet_server.store.artifacts import write_durably
 
+SIGNING_KEY_NAME = "server-key.pem"
 _CA_DAYS = 3650
 _CERTIFICATE_DAYS = 397
 _RENEW_DAYS = 30
@@ -68,7 +69,7 @@ def load_signing_key(folder: Path) -> SigningKey:
         OSError: the folder cannot be read or written.
         ValueError: the file there is no Ed25519 key.
     """
-    path = folder / "server-key.pem"
+    path = folder / SIGNING_KEY_NAME
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_durably(path, _private_pem(Ed25519PrivateKey.generate()))

@@ -35,13 +35,13 @@ _REFUSED = "the name or the password is wrong"
 class Hasher(Protocol):
     """What hashes passwords."""
 
-    def hash(self, password: str) -> str:
+    def hash(self, password: str, /) -> str:
         """Return the hash of a password, with its parameters and salt."""
 
-    def verify(self, hash: str, password: str) -> bool:  # noqa: A002 - the library's name
+    def verify(self, stored: str, password: str, /) -> bool:
         """Return true where a password fits a hash, and raise `VerificationError` where not."""
 
-    def check_needs_rehash(self, hash: str) -> bool:  # noqa: A002 - the library's name
+    def check_needs_rehash(self, stored: str, /) -> bool:
         """Whether a hash was made with other parameters."""
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from fleet_server.api.security import PAGE_POLICY
 from tests.fakes.web_routes import ROUTES, FakeFleet, ProblemError, full_fleet
 
 KEY = "el_test_key"
 SESSION = "a-session"
 STATIC = Path(__file__).parents[2] / "fleet_server" / "web" / "static"
-SECURITY = "default-src 'self'"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Security-Policy", SECURITY)
+        self.send_header("Content-Security-Policy", PAGE_POLICY)
         self.end_headers()
         self.wfile.write(data)
 

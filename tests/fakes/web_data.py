@@ -272,3 +272,12 @@ OPERATIONS: tuple[dict[str, Any], ...] = (
     {"id": "op2", "kind": "build", "subject": "bad", "state": "failed", "progress": ["convert"],
      "result": None, "error": "the model is not skops: bad magic", "created": iso(70), "updated": iso(69)},
 )  # fmt: skip
+
+ASKER: dict[str, Any] = {
+    "name": "operator",
+    "role": "admin",
+    "kind": "key",
+    "permissions": ["read"],
+    "groups": None,
+    "models": None,
+}

@@ -256,4 +256,5 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/operations/{id}", _show("operation")),
     _route("DELETE", "/operations/{id}", _delete("operation")),
     _route("POST", "/signin-codes", _code),
+    _route("GET", "/session", lambda _f, _q, _b: (200, web_data.ASKER)),
 )

@@ -9,12 +9,21 @@ export async function get(path, parameters = {}) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const query = given.length ? `?${new URLSearchParams(given)}` : "";
   const answer = await fetch(ROOT + path + query, { credentials: "same-origin", headers: { Accept: "application/json" } });
-  if (answer.status === 401 || answer.status === 403) throw new SignedOutError("not signed in");
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({}));
-    throw new Error(problem.detail || problem.title || `the server answered ${answer.status}`);
-  }
+  if (answer.status === 401) throw new SignedOutError("not signed in");
+  await refuse(answer);
   return answer.json();
+}
+
+/** Change something; JSON goes out, and nothing is read of the answer but a refusal. */
+export async function send(method, path, body) {
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  await refuse(await fetch(ROOT + path, { method, credentials: "same-origin", headers, body: body && JSON.stringify(body) }));
+}
+
+async function refuse(answer) {
+  if (answer.ok) return;
+  const problem = await answer.json().catch(() => ({}));
+  throw new Error(problem.detail || problem.title || `the server answered ${answer.status}`);
 }
 
 /** The items of a list, following its cursors up to `most`; and whether there are more. */

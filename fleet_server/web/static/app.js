@@ -8,7 +8,7 @@ import { showFeed } from "./feed.js";
 import { showFleet, showFoot } from "./fleet.js";
 import { showModels } from "./models.js";
 import { showRollouts } from "./rollouts.js";
-import { showSignin } from "./signin.js";
+import { showAsker, showSignin } from "./signin.js";
 
 const GAP_MS = 1500;
 const HEALTH_MS = 10_000;
@@ -115,6 +115,7 @@ function live(kind, text) {
 function signedOut() {
   document.querySelector("#board").hidden = true;
   document.querySelector(".top nav").hidden = true;
+  document.querySelector("#who").hidden = true;
   const place = document.querySelector("#signin");
   place.hidden = false;
   place.replaceChildren(...showSignin());
@@ -134,6 +135,8 @@ async function begin() {
     return;
   }
   document.querySelector("#board").hidden = false;
+  const who = document.querySelector("#who");
+  get("/session").then((asker) => { who.replaceChildren(...showAsker(asker)); who.hidden = false; }, () => null);
   document.querySelector("#device-filter").addEventListener("input", (event) => {
     state.filter = event.target.value.trim().toLowerCase();
     render();

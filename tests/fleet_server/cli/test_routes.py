@@ -14,6 +14,7 @@ from tests.fakes.web_routes import ROUTES
 CLI = Path(__file__).parents[3] / "fleet_server" / "cli"
 CALL = re.compile(r"client\.(get|pages|post|patch|delete|upload)\(\s*f?\"(/[^\"]*)\"")
 FETCH = re.compile(r"(?:get|list)\([\"`](/[^\"`]*)[\"`]")
+SEND = re.compile(r"send\(\"([A-Z]+)\", [\"`](/[^\"`]*)[\"`]")
 METHODS = {"get": "get", "pages": "get", "post": "post", "patch": "patch", "delete": "delete", "upload": "post"}
 
 
@@ -54,7 +55,11 @@ def test_the_command_calls_what_exists(served: set[tuple[str, str]]) -> None:
 
 def test_the_page_calls_what_exists(served: set[tuple[str, str]]) -> None:
     found = {("get", plain(path)) for file in STATIC.glob("*.js") for path in FETCH.findall(file.read_text())}
-    assert len(found) > 9
+    found |= {
+        (method.lower(), plain(path)) for file in STATIC.glob("*.js") for method, path in SEND.findall(file.read_text())
+    }
+    assert {("post", "/session"), ("delete", "/session")} <= found
+    assert len(found) > 11
     assert found - served == set()
     assert ("get", "/stream") in served
 

@@ -87,7 +87,7 @@ def test_without_a_session_it_says_how_to_get_one(browser: Browser, url: str) ->
     assert browser.value("document.querySelector('#board').hidden")
     browser.value(
         f"(document.querySelector('#signin-link').value = '{url}/signin?code=first',"
-        " document.querySelector('#signin form').requestSubmit())"
+        " document.querySelector('#signin-by-link').requestSubmit())"
     )
     browser.wait("document.querySelector('#devices')?.innerText.includes('porch-pi')")
 
