@@ -18,20 +18,23 @@ from fleet_server.config import ServerConfig
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner
 from fleet_server.services.auth import Auth
+from fleet_server.services.certificates import Certificates
 from fleet_server.services.clock import Clock, now_ms
 from fleet_server.services.controller import Controller
 from fleet_server.services.decisions import Decisions
 from fleet_server.services.devices import DeviceIntake, Devices
 from fleet_server.services.drift import Drift
-from fleet_server.services.enrolment import Enroller
+from fleet_server.services.enrolment import Enroller, EnrolmentRules
 from fleet_server.services.events import Events
 from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
+from fleet_server.services.identities import Identities
 from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.renewals import ChallengeKey, Renewals
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.wire import Accounts, Contact, Wire
@@ -74,8 +77,13 @@ class Composition:
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
         self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
         self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
+        keys = outside.authority.certificate.parent
+        issuer = Certificates(self._database, outside.authority, keys, config.certificate_days, clock)
+        self.identities = Identities(
+            self._database, outside.accounts, issuer, outside.wire, announcer, clock, self._wake.set
+        )
         self.intake = self._intake(artifacts, announcer, clock)
-        devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
+        devices = Devices(self._database, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock)
         releases = Releases(config.data_dir / "runtimes", devices.reported_runtimes)
         self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required, shown=(releases.folder,))
@@ -90,12 +98,14 @@ class Composition:
             decisions=Decisions(self._database),
             devices=devices,
             drift=Drift(self._database, artifacts),
-            enroller=self._enroller(announcer, clock),
+            enroller=self._enroller(issuer, announcer, clock),
             events=Events(self._database),
             fleet=self._fleet(devices, clock),
             groups=Groups(self._database, clock),
+            identities=self.identities,
             models=models,
             operations=operations,
+            renewals=self._renewals(issuer, clock),
             rollouts=rollouts,
             telemetry=Telemetry(self._database),
             ca_pem=outside.authority.pem,
@@ -111,6 +121,7 @@ class Composition:
             self._database,
             artifacts,
             self.controller,
+            self.identities,
             self._outside.wire,
             announcer,
             clock,
@@ -118,10 +129,14 @@ class Composition:
             self._config.health_kept,
         )
 
-    def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
+    def _enroller(self, issuer: Certificates, announcer: Announcer, clock: Clock) -> Enroller:
         out = self._outside
-        pin = out.signing.server_pin if self._config.loopback else out.authority.pin
-        return Enroller(self._database, out.accounts, out.contact, out.signing.public, pin, announcer, clock)
+        rules = EnrolmentRules(out.authority.pin, out.contact, out.signing.public, self._config.approve_devices)
+        return Enroller(self._database, out.accounts, rules, issuer, announcer, clock)
+
+    def _renewals(self, issuer: Certificates, clock: Clock) -> Renewals:
+        key = ChallengeKey.of_authority(self._outside.authority.key.read_bytes())
+        return Renewals(self._database, self._outside.accounts, issuer, key, clock)
 
     def _fleet(self, devices: Devices, clock: Clock) -> Fleet:
         out = self._outside
@@ -175,6 +190,7 @@ class Composition:
             generation = wire.generation
             count = self.outbox.forget_broker()
             _log.info("desired_documents_queued", count=count)
+        self.identities.settle()
         self.controller.tick()
         self.outbox.deliver()
         return generation
@@ -188,6 +204,7 @@ class Composition:
                 if ticks % _FORGET_EVERY_TICKS == 0:
                     self.intake.forget_old(self._config.window_days)
                     self.outbox.tidy()
+                    self.identities.settle(all_of_them=True)
                 if paused:
                     _log.info("controller_resumed")
                 paused = False

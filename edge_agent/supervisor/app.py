@@ -35,6 +35,7 @@ from edge_agent.supervisor.config import AgentConfig
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
 from edge_agent.supervisor.loop import Inputs, Loop, LoopParts, StopRequested
+from edge_agent.supervisor.renewing import Renewer
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
 from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus, write_status
@@ -141,13 +142,19 @@ def _compose(
     disk.start()
     telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
     broker.start()
+    Renewer(state_dir, identity, broker.show).start()
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(device, parts, inputs, blank)
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:
     address = BrokerAddress(
-        identity.broker_host, identity.broker_port, identity.device, identity.broker_password, identity.broker_ca
+        identity.broker_host,
+        identity.broker_port,
+        identity.device,
+        identity.broker_password,
+        identity.broker_ca,
+        config.state_path / identity.tls_file if identity.tls_file else None,
     )
     mqtt = config.mqtt
     times = BrokerTimes(mqtt.keepalive_s, mqtt.session_expiry_s, mqtt.connect_timeout_s, mqtt.reconnect_max_s)

@@ -20,8 +20,10 @@ from fleet_server.services.errors import DeniedError
 from fleet_server.services.events import Events
 from fleet_server.services.fleet import Fleet
 from fleet_server.services.groups import Groups
+from fleet_server.services.identities import Identities
 from fleet_server.services.models import Models
 from fleet_server.services.operations import Operations
+from fleet_server.services.renewals import Renewals
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.store.pages import PageRequest
@@ -43,8 +45,10 @@ class ApiContext:
     events: Events
     fleet: Fleet
     groups: Groups
+    identities: Identities
     models: Models
     operations: Operations
+    renewals: Renewals
     rollouts: Rollouts
     telemetry: Telemetry
     ca_pem: str

@@ -45,6 +45,7 @@ def progress_text(row: Row) -> str:
 _DEVICES = (
     Column("DEVICE", field("id")),
     Column("PROFILE", lambda row: f"{row.get('profile')}{' (simulated)' if row.get('simulated') else ''}"),
+    Column("STANDING", field("standing"), "state"),
     Column("PRESENCE", field("presence"), "state"),
     Column("IN SYNC", field("in_sync")),
     Column("RUNNING", running_text),
@@ -137,6 +138,61 @@ def remove(device: str, /, *, yes: Annotated[bool, Parameter(negative="")] = Fal
     say(f"Removed {device}.")
 
 
+@app.command
+def approve(device: str, /) -> None:
+    """Let a device in that has enrolled and waits (`edgeloop up --approve-devices`)."""
+    with connect() as client:
+        client.post(f"/devices/{device}/approve", {})
+    say(f"Approved {device}.")
+
+
+@app.command
+def quarantine(device: str, /, *, reason: str = "") -> None:
+    """Have a device take no part: mute at the broker, its reports no evidence, in no rollout.
+
+    Parameters
+    ----------
+    device
+        The device's id.
+    reason
+        Why, for the audit log.
+    """
+    with connect() as client:
+        client.post(f"/devices/{device}/quarantine", {"reason": reason})
+    say(f"Quarantined {device}. To let it in again: enrol it anew with --force, then: edgeloop device release {device}")
+
+
+@app.command
+def release(device: str, /) -> None:
+    """Let a quarantined device in again, after it was enrolled anew with other keys."""
+    with connect() as client:
+        client.post(f"/devices/{device}/release", {})
+    say(f"Released {device}.")
+
+
+@app.command
+def revoke(device: str, /, *, yes: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Revoke a device's keys and certificates: it is out at once, and may be enrolled anew.
+
+    Parameters
+    ----------
+    device
+        The device's id.
+    yes
+        Do it: without this, nothing is revoked.
+    """
+    if not yes:
+        raise CommandError(
+            f"{device} was not revoked",
+            "it would be out at once, and would have to enrol again with new keys",
+            f"edgeloop device revoke {device} --yes",
+            Exit.USAGE,
+        )
+    with connect() as client:
+        client.post(f"/devices/{device}/revoke", {})
+    say(f"Revoked {device}.")
+
+
 @tokens.default
 def make_token(
     *,
@@ -185,8 +241,8 @@ def list_tokens(*, output: Output = "table") -> None:
     print_rows(rows, _TOKENS, output, empty="No tokens. Make one: edgeloop device token")
 
 
-@tokens.command
-def revoke(token: str, /) -> None:
+@tokens.command(name="revoke")
+def revoke_token(token: str, /) -> None:
     """Revoke a token by its id."""
     with connect() as client:
         client.delete(f"/tokens/{token}")
@@ -209,12 +265,18 @@ def parse_label(text: str) -> tuple[str, str | None]:
     )
 
 
+def _standing_text(found: Row) -> str:
+    reason = found.get("standing_reason")
+    return f"{found.get('standing')} ({reason})" if reason else str(found.get("standing"))
+
+
 def _print_device(found: dict[str, Any]) -> None:
     can = found.get("capabilities") or {}
     print_fields(
         [
             ("device", found["id"]),
             ("profile", f"{found['profile']}{' (simulated)' if found.get('simulated') else ''}"),
+            ("standing", _standing_text(found)),
             ("presence", found.get("presence")),
             ("in sync", found.get("in_sync")),
             ("last seen", show_time(found.get("last_seen"))),

@@ -22,6 +22,9 @@ def up(
     name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     broker: str = "auto",
     broker_port: int = 0,
+    broker_certificates: Annotated[bool, Parameter(negative="")] = False,
+    approve_devices: Annotated[bool, Parameter(negative="")] = False,
+    certificate_days: int = 60,
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -41,6 +44,12 @@ def up(
         auto, mosquitto, iotcore (loopback only, to try out), or the URL of one: mqtt(s)://user:pass@host:port.
     broker_port
         The port of a managed broker; 0 is any free one.
+    broker_certificates
+        The broker at the URL knows devices by certificates of this fleet's CA, not by passwords.
+    approve_devices
+        An enrolled device waits until `edgeloop device approve` lets it in.
+    certificate_days
+        How long a device's certificate is valid, 30 to 90 days; it renews it by itself after two thirds.
     build_sandbox
         Where bubblewrap does not work: required builds no uploads, limits builds them with limits alone; auto is
         limits on loopback and required beyond it.
@@ -54,6 +63,9 @@ def up(
         names=name,
         broker=broker,
         broker_port=broker_port,
+        broker_certificates=broker_certificates,
+        approve_devices=approve_devices,
+        certificate_days=certificate_days,
         build_sandbox=build_sandbox,
         accept_pickles=accept_pickles,
     )

@@ -11,7 +11,14 @@ from fleet_server.api.application import ROUTERS
 from fleet_server.api.context import authenticate
 from tests.fakes.server_app import Served, served
 
-OPEN = {("POST", "/api/v1/enrol"), ("GET", "/ca.pem"), ("GET", "/healthz"), ("GET", "/signin")}
+OPEN = {
+    ("POST", "/api/v1/enrol"),
+    ("GET", "/api/v1/renew"),
+    ("POST", "/api/v1/renew"),
+    ("GET", "/ca.pem"),
+    ("GET", "/healthz"),
+    ("GET", "/signin"),
+}
 
 
 def all_routes() -> list[tuple[str, APIRoute]]:
