@@ -77,11 +77,8 @@ class Composition:
         rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
         self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
         self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
-        keys = outside.authority.certificate.parent
-        issuer = Certificates(self._database, outside.authority, keys, config.certificate_days, clock)
-        self.identities = Identities(
-            self._database, outside.accounts, issuer, outside.wire, announcer, clock, self._wake.set
-        )
+        issuer = Certificates(self._database, outside.authority, config.certificate_days, clock)
+        self.identities = self._identities(issuer, announcer, clock)
         self.intake = self._intake(artifacts, announcer, clock)
         devices = Devices(self._database, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock)
@@ -115,6 +112,10 @@ class Composition:
         )
         self.application = build_application(self.context, self.version)
         self._loop = threading.Thread(target=self._run, name="controller", daemon=True)
+
+    def _identities(self, issuer: Certificates, announcer: Announcer, clock: Clock) -> Identities:
+        out = self._outside
+        return Identities(self._database, out.accounts, issuer, out.wire, announcer, clock, self._wake.set)
 
     def _intake(self, artifacts: ArtifactFolder, announcer: Announcer, clock: Clock) -> DeviceIntake:
         return DeviceIntake(

@@ -141,10 +141,15 @@ def _compose(
     )
     disk.start()
     telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
-    broker.start()
-    Renewer(state_dir, identity, broker.show).start()
+    _connect(broker, state_dir, identity)
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(device, parts, inputs, blank)
+
+
+def _connect(broker: Broker, state_dir: Path, identity: Identity) -> None:
+    """Begin to connect, and to keep the certificate fresh by which the broker knows us."""
+    broker.start()
+    Renewer(state_dir, identity, broker.show).start()
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:

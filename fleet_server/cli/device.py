@@ -1,12 +1,12 @@
-"""`edgeloop device`: the enrolled boards, their labels, and the tokens by which they enrol."""
+"""`edgeloop device`: the enrolled boards, their labels, and whether they take part."""
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from fleet_server.cli.client import connect
 from fleet_server.cli.failures import CommandError, Exit
+from fleet_server.cli.label import parse_label
 from fleet_server.cli.output import (
     Column,
     Output,
@@ -20,9 +20,9 @@ from fleet_server.cli.output import (
     show_ratio,
     show_time,
 )
+from fleet_server.cli.token import tokens
 
 app = App(name="device", help="Devices and enrolment tokens.")
-tokens = App(name="token", help="Enrolment tokens: make one (the default), list, revoke.")
 app.command(tokens)
 
 
@@ -52,14 +52,6 @@ _DEVICES = (
     Column("UPDATE", progress_text, "state"),
     Column("LABELS", field("labels")),
     Column("LAST SEEN", lambda row: show_time(row.get("last_seen"))),
-)
-_TOKENS = (
-    Column("ID", field("id")),
-    Column("LABEL", field("label")),
-    Column("USED", lambda row: f"{row.get('used', 0)}/{row.get('uses')}", "number"),
-    Column("PROFILE", field("profile")),
-    Column("LABELS", field("labels")),
-    Column("EXPIRES", lambda row: show_time(row.get("expires"))),
 )
 
 
@@ -191,78 +183,6 @@ def revoke(device: str, /, *, yes: Annotated[bool, Parameter(negative="")] = Fal
     with connect() as client:
         client.post(f"/devices/{device}/revoke", {})
     say(f"Revoked {device}.")
-
-
-@tokens.default
-def make_token(
-    *,
-    label: str | None = None,
-    uses: int = 1,
-    ttl: int = 3600,
-    profile: str | None = None,
-    set_label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    output: Output = "table",
-) -> None:
-    """Make an enrolment token and print the command to run on the device.
-
-    Parameters
-    ----------
-    label
-        A note that tells tokens apart.
-    uses
-        How many devices may enrol with it.
-    ttl
-        Seconds until it expires.
-    profile
-        The only profile that may enrol with it.
-    set_label
-        A label (key=value) that its devices get; may be repeated.
-    """
-    wanted: dict[str, Any] = {"label": label, "uses": uses, "ttl_s": ttl, "profile": profile}
-    body = {key: value for key, value in wanted.items() if value is not None}
-    if set_label:
-        body["labels"] = dict(parse_label(text) for text in set_label)
-    with connect() as client:
-        made = client.post("/tokens", body)
-        url = client.context.url
-    if output == "json":
-        print_json(made)
-        return
-    print_fields([("token", made["token"]), ("expires", show_time(made["expires"])), ("devices", uses)])
-    say(f"It is shown once. It expires in {timedelta(seconds=ttl)}. On the device:")
-    say(f"  edge-agent enroll --server {url} --token {made['token']} --id DEVICE")
-
-
-@tokens.command(name="list")
-def list_tokens(*, output: Output = "table") -> None:
-    """List the tokens that still work (never their secrets)."""
-    with connect() as client:
-        rows = client.pages("/tokens")
-    print_rows(rows, _TOKENS, output, empty="No tokens. Make one: edgeloop device token")
-
-
-@tokens.command(name="revoke")
-def revoke_token(token: str, /) -> None:
-    """Revoke a token by its id."""
-    with connect() as client:
-        client.delete(f"/tokens/{token}")
-    say(f"Revoked {token}.")
-
-
-def parse_label(text: str) -> tuple[str, str | None]:
-    """Return (key, value) of `key=value`, or (key, None) of `key-`.
-
-    Raises:
-        CommandError: it is neither.
-    """
-    key, equals, value = text.partition("=")
-    if equals and key and value:
-        return key, value
-    if not equals and len(text) > 1 and text.endswith("-"):
-        return text[:-1], None
-    raise CommandError(
-        f"{text!r} is no label", "labels are key=value, or key- to remove", "edgeloop device label --help", Exit.USAGE
-    )
 
 
 def _standing_text(found: Row) -> str:

@@ -1,6 +1,7 @@
 """`edgeloop up`: the server and its broker in the foreground, and what an operator does next."""
 
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,26 @@ if TYPE_CHECKING:
     from fleet_server.config import ReadyInfo
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DeviceRules:
+    """How devices are let in, and for how long."""
+
+    broker_certificates: Annotated[
+        bool,
+        Parameter(negative="", help="The broker at the URL knows devices by this fleet's certificates, not passwords."),
+    ] = False
+    approve_devices: Annotated[
+        bool, Parameter(negative="", help="An enrolled device waits until `edgeloop device approve` lets it in.")
+    ] = False
+    certificate_days: Annotated[
+        int, Parameter(help="Days of a device's certificate, 30 to 90; it renews it by itself after two thirds.")
+    ] = 60
+
+
+_DEVICE_RULES = DeviceRules()
+
+
 def up(
     *,
     data_dir: Path | None = None,
@@ -22,9 +43,7 @@ def up(
     name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     broker: str = "auto",
     broker_port: int = 0,
-    broker_certificates: Annotated[bool, Parameter(negative="")] = False,
-    approve_devices: Annotated[bool, Parameter(negative="")] = False,
-    certificate_days: int = 60,
+    devices: DeviceRules = _DEVICE_RULES,
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -44,12 +63,6 @@ def up(
         auto, mosquitto, iotcore (loopback only, to try out), or the URL of one: mqtt(s)://user:pass@host:port.
     broker_port
         The port of a managed broker; 0 is any free one.
-    broker_certificates
-        The broker at the URL knows devices by certificates of this fleet's CA, not by passwords.
-    approve_devices
-        An enrolled device waits until `edgeloop device approve` lets it in.
-    certificate_days
-        How long a device's certificate is valid, 30 to 90 days; it renews it by itself after two thirds.
     build_sandbox
         Where bubblewrap does not work: required builds no uploads, limits builds them with limits alone; auto is
         limits on loopback and required beyond it.
@@ -63,9 +76,7 @@ def up(
         names=name,
         broker=broker,
         broker_port=broker_port,
-        broker_certificates=broker_certificates,
-        approve_devices=approve_devices,
-        certificate_days=certificate_days,
+        **asdict(devices),
         build_sandbox=build_sandbox,
         accept_pickles=accept_pickles,
     )

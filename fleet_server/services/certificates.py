@@ -151,12 +151,12 @@ def load_crl(folder: Path, authority: Authority, now: dt.datetime) -> Path:
 
 
 class Certificates:
-    """Issues and revokes the certificates of devices, and keeps the file of those revoked."""
+    """Issues and revokes the certificates of devices, and keeps the file of those revoked beside the authority's."""
 
-    def __init__(self, database: Database, authority: Authority, folder: Path, days: int, clock: Clock) -> None:
+    def __init__(self, database: Database, authority: Authority, days: int, clock: Clock) -> None:
         self._database = database
         self._authority = authority
-        self._path = folder / CRL_NAME
+        self._path = authority.certificate.with_name(CRL_NAME)
         self._days = days
         self._clock = clock
         self._lock = threading.Lock()
