@@ -1,4 +1,4 @@
-"""The device's command: `edge-agent enroll | run | status | doctor`.
+"""The device's command: `edge-agent enroll | renew | run | status | doctor`.
 
 House rules: argparse and the standard library alone. Exit codes: 0 done, 1 failed, 2 usage, 3 unhealthy,
 4 inconclusive, 78 configuration (the unit does not restart on it). An error says what happened, why, and what helps.
@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 from edge_agent.supervisor.config import DEFAULT_PATH, AgentConfig, ConfigError, load_config
 
 DONE, FAILED, USAGE, UNHEALTHY, INCONCLUSIVE, CONFIGURATION = 0, 1, 2, 3, 4, 78
+
+_ASK_AGAIN_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("--token", required=True, help="the token that `edgeloop device token` printed, all of it")
     enroll.add_argument("--id", required=True, dest="device", help="name of this device: a-z, 0-9 and '-'")
     enroll.add_argument("--force", action="store_true", help="replace the identity that is here already")
+    enroll.add_argument(
+        "--wait", action="store_true", help="where an operator approves devices: wait until this one is let in"
+    )
     enroll.set_defaults(command=_enroll)
+
+    renew = commands.add_parser("renew", help="fetch the next certificate now; the agent does so by itself in time")
+    renew.set_defaults(command=_renew)
 
     run = commands.add_parser("run", help="run the agent in the foreground, until SIGTERM")
     run.set_defaults(command=_run)
@@ -54,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="look for what keeps the agent from working")
     doctor.set_defaults(command=_doctor)
 
-    for command in (enroll, run, status, doctor):
+    for command in (enroll, renew, run, status, doctor):
         command.add_argument(
             "--config",
             type=Path,
@@ -65,7 +74,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
-    from edge_agent.adapters import durable, enrolment, identity, markers, system, trust, trust_state
+    from edge_agent.adapters import (
+        durable,
+        enrolment,
+        identity,
+        markers,
+        renewal,
+        system,
+        tls_keys,
+        trust,
+        trust_state,
+    )
     from edge_agent.contract.enrolment import EnrolRequest
 
     state_dir = config.state_path
@@ -81,23 +100,57 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
         return _say(FAILED, f"the agent runs on {state_dir}; stop it first: systemctl stop edge-agent")
     seed = trust.new_seed()
     try:
-        request = EnrolRequest(options.token, options.device, trust.public_key(seed).hex(), capabilities)
+        made = tls_keys.make_request(options.device)
+        request = EnrolRequest(options.token, options.device, trust.public_key(seed).hex(), capabilities, made.csr)
     except ValueError as error:
         return _say(USAGE, f"--id: {error}")
     try:
-        answer = enrolment.enrol(options.server, request)
+        fleet_ca = enrolment.find_authority(options.server, options.token)
+        answer = enrolment.enrol(options.server, request, fleet_ca)
+        who = identity.identity_of(answer, seed, options.server, fleet_ca)
+        if answer.certificate is not None:
+            who = renewal.with_certificate(state_dir, who, made, answer.certificate)
         # Another server counts its documents from the beginning: what was kept for the one before would refuse them.
         for name in ("agent.db", "agent.db-journal", "spool.db", "spool.db-wal", "spool.db-shm"):
             (state_dir / name).unlink(missing_ok=True)
         trust_state.install_roots(state_dir, answer.image_root, answer.director_root)
         markers.Markers(state_dir / "good").forget()
-        identity.save_identity(state_dir, identity.identity_of(answer, seed, options.server))
+        identity.save_identity(state_dir, who)
+        identity.drop_tls_files(state_dir, keep=who)
     except enrolment.EnrolmentError as error:
         return _say(FAILED, f"not enrolled: {error}")
     except OSError as error:
         return _say(FAILED, f"enrolled, but {state_dir} is not writable: {error.strerror}; fix that and enrol again")
-    print(f"{answer.device} is enrolled at {options.server}; identity in {state_dir}. Next: edge-agent run")
+    print(f"{answer.device} is enrolled at {options.server}; identity in {state_dir}.")
+    if answer.pending:
+        print(f"It waits for an operator: edgeloop device approve {answer.device}")
+        if options.wait and not _wait_for_approval(state_dir):
+            return FAILED
+    print("Next: edge-agent run")
     return DONE
+
+
+def _wait_for_approval(state_dir: Path) -> bool:
+    """Ask again and again until the device is let in, or refused for good; return whether it is in."""
+    from edge_agent.adapters import enrolment, renewal
+
+    pause = threading.Event()
+    while True:
+        try:
+            if renewal.renew(state_dir):
+                return True
+        except enrolment.RefusedError as error:
+            _say(FAILED, f"not let in: {error}")
+            return False
+        except (enrolment.EnrolmentError, OSError) as error:
+            _say(FAILED, f"asked in vain, and will ask again: {error}")
+        pause.wait(_ASK_AGAIN_S)
+
+
+def _renew(_options: argparse.Namespace, config: AgentConfig) -> int:
+    from edge_agent.adapters import renewal
+
+    return INCONCLUSIVE if (code := renewal.main(config.state_path)) == renewal.PENDING else code
 
 
 def _run(_options: argparse.Namespace, config: AgentConfig) -> int:

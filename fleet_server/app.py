@@ -25,6 +25,7 @@ from fleet_server.broker.session import Session
 from fleet_server.composition import Composition, Outside
 from fleet_server.config import ReadyInfo, ServerConfig, SetupError
 from fleet_server.links import MqttWire, PatientIntake
+from fleet_server.services.certificates import load_crl
 from fleet_server.services.keys import (
     Authority,
     ListenerFiles,
@@ -70,9 +71,11 @@ def _start(config: ServerConfig, opened: ExitStack) -> ReadyInfo:
     keys, now = config.data_dir / "keys", dt.datetime.now(dt.UTC)
     signing, authority = load_signing_key(keys), load_authority(keys, now)
     names = tuple(dict.fromkeys((config.public_host, *config.names, "localhost", "127.0.0.1")))
-    tls = None if config.loopback else load_listener_files(keys, authority, names, now)
+    files = load_listener_files(keys, authority, names, now)
+    tls = None if config.loopback else files
     topics = Topics(config.topic_root)
-    broker = _start_broker(config, topics, authority, tls, opened)
+    crl = load_crl(keys, authority, now)
+    broker = _start_broker(config, topics, TlsFiles(files.certificate, files.key, files.ca, crl), opened)
     session = Session(broker.address(), _CLIENT_ID, topics.server_status())
     wire = MqttWire(session, topics)
     listener = socket.create_server((config.host, config.port), family=_family(config.host), backlog=512)
@@ -135,10 +138,7 @@ def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_
     )
 
 
-def _start_broker(
-    config: ServerConfig, topics: Topics, authority: Authority, tls: ListenerFiles | None, opened: ExitStack
-) -> Broker:
-    files = None if tls is None else TlsFiles(tls.certificate, tls.key, authority.certificate)
+def _start_broker(config: ServerConfig, topics: Topics, tls: TlsFiles, opened: ExitStack) -> Broker:
     broker = open_broker(
         config.broker,
         config.data_dir,
@@ -146,7 +146,8 @@ def _start_broker(
         listen_host=config.host,
         port=config.broker_port,
         public_host=config.public_host,
-        tls=files,
+        tls=tls,
+        certificates=config.broker_certificates,
     )
     opened.callback(broker.stop)
     broker.start()

@@ -23,15 +23,17 @@ from fleet_server.services.assignments import Assigner
 from fleet_server.services.audit import FOLDER_NAME as AUDIT_FOLDER
 from fleet_server.services.audit import Audit
 from fleet_server.services.auth import Auth
+from fleet_server.services.certificates import Certificates
 from fleet_server.services.clock import Clock, now_ms
 from fleet_server.services.controller import Controller
 from fleet_server.services.decisions import Decisions
 from fleet_server.services.devices import DeviceIntake, Devices
 from fleet_server.services.drift import Drift
-from fleet_server.services.enrolment import Enroller
+from fleet_server.services.enrolment import Enroller, EnrolmentRules
 from fleet_server.services.events import Events
 from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
+from fleet_server.services.identities import Identities
 from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
 from fleet_server.services.operations import BuildRules, Operations
@@ -39,6 +41,7 @@ from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
 from fleet_server.services.recovery import Recovery
 from fleet_server.services.release_views import ReleaseViews
+from fleet_server.services.renewals import ChallengeKey, Renewals
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.throttles import Throttle
@@ -95,8 +98,10 @@ class Composition:
         self.trust = build_trust(config, self._database, artifacts, (assigner, announcer), clock, trainer)
         repositories = self.trust.image, self.trust.director
         self.outbox = Outbox(self._database, artifacts, outside.wire, repositories, clock)
+        self._issuer = Certificates(self._database, outside.authority, config.certificate_days, clock)
+        self.identities = self._identities(announcer, clock)
         self.intake = self._intake(artifacts, announcer, clock)
-        devices = Devices(self._database, outside.accounts, outside.wire, announcer, clock, self._wake.set)
+        devices = Devices(self._database, clock, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock, self.trust.tryout.sign)
         releases = Releases(config.data_dir / "runtimes", devices.reported_runtimes)
         self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required, shown=(releases.folder,))
@@ -130,11 +135,13 @@ class Composition:
             events=Events(self._database),
             fleet=self._fleet(devices, clock),
             groups=Groups(self._database, clock),
+            identities=self.identities,
             image=self.trust.image,
             models=models,
             operations=operations,
             release_notice=lambda: self.trust.tryout.notice,
             release_views=ReleaseViews(self._database),
+            renewals=self._renewals(clock),
             rollouts=rollouts,
             telemetry=Telemetry(self._database),
             throttle=throttle,
@@ -145,11 +152,16 @@ class Composition:
             upload_bytes=self._config.upload_mb * _MIB,
         )
 
+    def _identities(self, announcer: Announcer, clock: Clock) -> Identities:
+        out = self._outside
+        return Identities(self._database, out.accounts, self._issuer, out.wire, announcer, clock, self._wake.set)
+
     def _intake(self, artifacts: ArtifactFolder, announcer: Announcer, clock: Clock) -> DeviceIntake:
         return DeviceIntake(
             self._database,
             artifacts,
             self.controller,
+            self.identities,
             self.trust.image,
             self._outside.wire,
             announcer,
@@ -160,10 +172,15 @@ class Composition:
 
     def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
         out = self._outside
-        pin = out.signing.server_pin if self._config.loopback else out.authority.pin
-        return Enroller(
-            self._database, out.accounts, out.contact, out.signing.public, pin, self.trust.image.roots, announcer, clock
+        contact, signing = out.contact, out.signing.public
+        rules = EnrolmentRules(
+            out.authority.pin, contact, signing, self._config.approve_devices, self.trust.image.roots
         )
+        return Enroller(self._database, out.accounts, rules, self._issuer, announcer, clock)
+
+    def _renewals(self, clock: Clock) -> Renewals:
+        key = ChallengeKey.of_authority(self._outside.authority.key.read_bytes())
+        return Renewals(self._database, self._outside.accounts, self._issuer, key, clock)
 
     def _fleet(self, devices: Devices, clock: Clock) -> Fleet:
         out = self._outside
@@ -238,6 +255,7 @@ class Composition:
             _log.info("desired_documents_queued", count=count)
         self.trust.tryout.turn()
         self.trust.image.refresh()
+        self.identities.settle()
         self.controller.tick()
         self.outbox.deliver()
         self.context.audit.checkpoint()
@@ -253,6 +271,7 @@ class Composition:
                     self.intake.forget_old(self._config.window_days)
                     self.outbox.tidy()
                     self.outbox.renew()
+                    self.identities.settle(all_of_them=True)
                 if paused:
                     _log.info("controller_resumed")
                 paused = False

@@ -41,6 +41,9 @@ class ServerConfig:
     key that the operator already holds; where it is none, or no key of this server, a new one is made. Sizes in MiB
     (2**20 bytes), times in seconds.
 
+    With `approve_devices` an enrolled board waits until an operator lets it in. Devices' certificates are valid for
+    `certificate_days`. `broker_certificates` says that an external broker knows devices by them, not by passwords.
+
     Uploads are built in bubblewrap. Where it does not work, `build_sandbox` says what then: `required` builds nothing,
     `limits` builds with limits alone, which is for models that one trusts, and `auto` is `limits` on loopback and
     `required` beyond it. With `accept_pickles` a request may ask for a pickle to be loaded, in bubblewrap alone.
@@ -55,6 +58,9 @@ class ServerConfig:
     names: tuple[str, ...] = ()
     broker: str = "auto"
     broker_port: int = 0
+    broker_certificates: bool = False
+    approve_devices: bool = False
+    certificate_days: int = 60
     topic_root: str = DEFAULT_ROOT
     api_key: str | None = None
     tick_s: float = 1.0
@@ -78,6 +84,8 @@ class ServerConfig:
             raise ValueError(f"{', '.join(above)} are above 0")
         if self.build_sandbox not in get_args(BuildSandbox):
             raise ValueError(f"build_sandbox is one of {', '.join(get_args(BuildSandbox))}")
+        if not 30 <= self.certificate_days <= 90:
+            raise ValueError("certificate_days is 30 to 90")
         if min(self.health_kept, self.window_days) < 1:
             raise ValueError("health_kept and window_days are 1 at least")
 

@@ -121,6 +121,10 @@ class PatientIntake:
         """Take in a report."""
         self._patiently(lambda: self._intake.on_reported(reported, envelope))
 
+    def on_disordered(self, reported: Reported) -> None:
+        """Look at a report that is out of order."""
+        self._patiently(lambda: self._intake.on_reported(reported))
+
     def on_health(self, device: str, health: Health) -> None:
         """Take in a health object."""
         self._patiently(lambda: self._intake.on_health(device, health))

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edge_agent.adapters.lean_import import without_urllib_request
@@ -74,13 +75,17 @@ BrokerInput = Connected | Disconnected | Arrived | Acked
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is, who we are there, and the authority (PEM) of its TLS, if it has one."""
+    """Where the broker is, who we are there, and the authority (PEM) of its TLS, if it has one.
+
+    We are known there by a password, or by the certificate in a file (PEM, with its key).
+    """
 
     host: str
     port: int
     device: str
-    password: str
+    password: str | None
     ca_pem: str | None
+    certificate: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class Broker:
         self._stop = threading.Event()
         self._link = 0
         self._client: mqtt.Client | None = None
-        self._context = None if address.ca_pem is None else _context(address.ca_pem)
+        self._context = None if address.ca_pem is None else _context(address.ca_pem, address.certificate)
         self._thread = threading.Thread(target=self._keep, name="broker", daemon=True)
 
     def start(self) -> None:
@@ -129,6 +134,18 @@ class Broker:
             with suppress(ValueError, OSError):
                 client.disconnect()
         self._thread.join(_STOP_TIMEOUT_S)
+
+    def show(self, certificate: Path) -> None:
+        """Be known by this certificate from now on: the present connection is ended in order, and made anew.
+
+        Raises:
+            OSError: the file does not hold a certificate and its key.
+        """
+        if self._address.ca_pem is not None:
+            self._context = _context(self._address.ca_pem, certificate)
+            if (client := self._client) is not None:
+                with suppress(ValueError, OSError):
+                    client.disconnect()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> int | None:
         """Hand a message at QoS 1 to the connection; return its number there, or `None` while there is none."""
@@ -205,7 +222,8 @@ class Broker:
             reconnect_on_failure=False,
         )
         client.connect_timeout = self._times.connect_timeout_s
-        client.username_pw_set(self._address.device, self._address.password)
+        if self._address.password is not None:
+            client.username_pw_set(self._address.device, self._address.password)
         if self._context is not None:
             client.tls_set_context(self._context)
         client.max_inflight_messages_set(_MAX_INFLIGHT)
@@ -271,8 +289,10 @@ def _properties(kind: int) -> Properties:
     return Properties(kind)  # type: ignore[no-untyped-call]  # paho has no types there
 
 
-def _context(ca_pem: str) -> ssl.SSLContext:
+def _context(ca_pem: str, certificate: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=ca_pem)
+    if certificate is not None:
+        context.load_cert_chain(certificate)
     return context

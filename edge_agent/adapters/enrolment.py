@@ -1,9 +1,8 @@
-"""Enrolment over HTTP: a one-time token in, the device's identity out. Imported only by `edge-agent enroll`.
+"""Enrolment and renewal over HTTP. Imported only by what enrols and renews.
 
-House rules: nothing is believed that the token's pin does not vouch for. Beyond loopback the server speaks TLS with a
-certificate of the fleet's own authority: its certificate is fetched unverified, must have the pinned SHA-256, and
-from then on is the only one trusted. On loopback the pin is the SHA-256 of the server's signing key. Plain HTTP to
-another host is refused, since it would carry the broker's password in the clear.
+House rules: nothing is believed that the token's pin does not vouch for: the SHA-256 of the fleet's authority. Its
+certificate is fetched unverified, must have that hash, and from then on is the only one trusted: by TLS beyond
+loopback, and by the broker's everywhere. Plain HTTP to another host is refused.
 """
 
 import hashlib
@@ -13,13 +12,17 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from edge_agent.contract import codec
-from edge_agent.contract.enrolment import Enrolment, EnrolRequest
+from edge_agent.contract.enrolment import Challenge, Enrolment, EnrolRequest, Renewal
 from edge_agent.contract.topics import check_digest
 
+A = TypeVar("A", Enrolment, Challenge, Renewal)
 _TIMEOUT_S = 20.0
+_REFUSALS = (403, 404, 409, 422)
 _MAX_ANSWER_BYTES = 256 * 1024
 
 
@@ -27,35 +30,68 @@ class EnrolmentError(Exception):
     """Enrolment did not happen; the message says why and what helps."""
 
 
-def enrol(server_url: str, request: EnrolRequest) -> Enrolment:
-    """Enrol at the server and return its answer, checked against the token's pin.
+class RefusedError(EnrolmentError):
+    """The server has said no; asking again does not help."""
+
+
+def find_authority(server_url: str, token: str) -> str:
+    """Return the certificate (PEM) of the fleet's authority, fetched from the server and checked against the pin.
+
+    Raises:
+        EnrolmentError: unreachable, or not the server that the token names.
+    """
+    _, pin = split_token(token)
+    base = _base(server_url)
+    blind = None
+    if base.startswith("https:"):
+        blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        blind.check_hostname = False
+        blind.verify_mode = ssl.CERT_NONE
+    pem = _call(f"{base}/ca.pem", blind, None).decode("ascii", "replace")
+    try:
+        der = ssl.PEM_cert_to_DER_cert(pem.strip())
+    except ValueError as error:
+        raise EnrolmentError(f"{base}/ca.pem is no certificate: {error}") from error
+    if hashlib.sha256(der).hexdigest() != pin:
+        raise EnrolmentError("the server's certificate authority is not the one that the token was made for")
+    # From the checked bytes, so that nothing that surrounded them in the answer is kept.
+    return ssl.DER_cert_to_PEM_cert(der)
+
+
+def enrol(server_url: str, request: EnrolRequest, fleet_ca: str) -> Enrolment:
+    """Enrol at the server and return its answer; `fleet_ca` is what `find_authority` returned.
 
     `request.token` is the whole token `<secret>.<pin>`; the secret alone is sent.
 
     Raises:
-        EnrolmentError: refused, unreachable, or not the server that the token names.
+        EnrolmentError: refused, unreachable, or another server.
     """
-    secret, pin = split_token(request.token)
-    base = server_url.rstrip("/")
-    parts = urlsplit(base)
-    if parts.scheme == "https":
-        context = _pinned_context(base, pin)
-    elif parts.scheme == "http" and is_loopback(parts.hostname or ""):
-        context = None
-    else:
-        raise EnrolmentError(f"{server_url!r}: plain http is allowed to this machine alone; use the https:// address")
-    sent = EnrolRequest(secret, request.device, request.public_key, request.capabilities)
-    body = _call(f"{base}/api/v1/enrol", context, codec.encode(sent))
-    try:
-        enrolment = codec.decode(Enrolment, body)
-        server_key = bytes.fromhex(check_digest(enrolment.server_key))
-    except ValueError as error:
-        raise EnrolmentError(f"the server's answer is not an enrolment: {error}") from error
-    if context is None and hashlib.sha256(server_key).hexdigest() != pin:
-        raise EnrolmentError("the server's key is not the one that the token was made for: check the address")
-    if enrolment.device != request.device:
-        raise EnrolmentError(f"the server enrolled {enrolment.device!r} instead of {request.device!r}")
-    return enrolment
+    secret, _ = split_token(request.token)
+    body = codec.encode(replace(request, token=secret))
+    answer = _ask(server_url, fleet_ca, "enrol", body, Enrolment)
+    if answer.device != request.device:
+        raise EnrolmentError(f"the server enrolled {answer.device!r} instead of {request.device!r}")
+    if answer.broker_password is None and answer.certificate is None and not answer.pending:
+        raise EnrolmentError("the server's answer is not an enrolment: it holds nothing that lets this device in")
+    return answer
+
+
+def fetch_challenge(server_url: str, fleet_ca: str | None) -> str:
+    """Return the server's challenge for a renewal.
+
+    Raises:
+        EnrolmentError: unreachable, or another server.
+    """
+    return _ask(server_url, fleet_ca, "renew", None, Challenge).nonce
+
+
+def renew(server_url: str, fleet_ca: str | None, envelope: bytes) -> Renewal:
+    """Return the server's answer to a signed request for a certificate.
+
+    Raises:
+        EnrolmentError: refused, unreachable, or another server.
+    """
+    return _ask(server_url, fleet_ca, "renew", envelope, Renewal)
 
 
 def split_token(token: str) -> tuple[str, str]:
@@ -82,26 +118,32 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _pinned_context(base: str, pin: str) -> ssl.SSLContext:
-    """Fetch the fleet's authority unverified, and trust it alone where its DER has the pinned SHA-256."""
-    blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    blind.check_hostname = False
-    blind.verify_mode = ssl.CERT_NONE
-    pem = _call(f"{base}/ca.pem", blind, None).decode("ascii", "replace")
+def _base(server_url: str) -> str:
+    base = server_url.rstrip("/")
+    parts = urlsplit(base)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise EnrolmentError(f"{server_url!r}: plain http is allowed to this machine alone; use the https:// address")
+    return base
+
+
+def _ask(server_url: str, fleet_ca: str | None, route: str, body: bytes | None, kind: type[A]) -> A:
+    base, context = _base(server_url), None
+    if base.startswith("https:"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=fleet_ca)
+        except (ssl.SSLError, TypeError, ValueError) as error:
+            raise EnrolmentError(f"the fleet's authority is not known here; enrol again: {error}") from error
+    data = _call(f"{base}/api/v1/{route}", context, body)
     try:
-        der = ssl.PEM_cert_to_DER_cert(pem.strip())
+        return codec.decode(kind, data)
     except ValueError as error:
-        raise EnrolmentError(f"{base}/ca.pem is no certificate: {error}") from error
-    if hashlib.sha256(der).hexdigest() != pin:
-        raise EnrolmentError("the server's certificate authority is not the one that the token was made for")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cadata=der)
-    return context
+        raise EnrolmentError(f"the server's answer to {route!r} is malformed: {error}") from error
 
 
 def _call(url: str, context: ssl.SSLContext | None, body: bytes | None) -> bytes:
     headers = {"Content-Type": "application/json", "Accept": "application/json, application/problem+json"}
-    request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - http(s) alone, checked by `enrol`
+    request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - http(s) alone, checked by `_base`
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if context is not None:
         handlers.append(urllib.request.HTTPSHandler(context=context))
@@ -111,7 +153,8 @@ def _call(url: str, context: ssl.SSLContext | None, body: bytes | None) -> bytes
             return data
     except urllib.error.HTTPError as error:
         with error:
-            raise EnrolmentError(f"{url} answered {error.code}: {_problem(error)}") from error
+            kind = RefusedError if error.code in _REFUSALS else EnrolmentError
+            raise kind(f"{url} answered {error.code}: {_problem(error)}") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise EnrolmentError(

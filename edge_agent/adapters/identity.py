@@ -1,10 +1,13 @@
-"""Who this device is: its id, its secret key, the pinned server, the broker and its password (identity.json, 0600).
+"""Who this device is: its id, its secret key, the pinned server, the broker and what lets it in (identity.json, 0600).
 
-House rules: the file is secret; it is refused where others may read it. It is written once, by enrolment.
+House rules: the file is secret; it is refused where others may read it. It is written by enrolment, and by each renewal
+of the certificate. Certificate and key are one file beside it, which it names: whoever replaces them writes a new file,
+then this one.
 """
 
+import hashlib
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_agent.adapters import durable
@@ -22,7 +25,11 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identity; `seed` is the secret of the device's Ed25519 key, `server_key` the pinned public one; in hex."""
+    """The identity; `seed` is the secret of the device's Ed25519 key, `server_key` the pinned public one; in hex.
+
+    `fleet_ca` is the authority (PEM) of the server's TLS, `broker_ca` that of the broker's. `tls_file` names the file
+    of certificate and key, empty where there is none (yet); `renew_at` and `expires` are its times in epoch seconds.
+    """
 
     device: str
     seed: str = field(repr=False)
@@ -31,17 +38,37 @@ class Identity:
     topic_root: str
     broker_host: str
     broker_port: int
-    broker_password: str = field(repr=False)
+    broker_password: str | None = field(repr=False, default=None)
     broker_ca: str | None = None
+    fleet_ca: str | None = None
+    tls_file: str = ""
+    renew_at: int = 0
+    expires: int = 0
 
     def __post_init__(self) -> None:
         check_device_id(self.device)
         check_digest(self.seed)
         check_digest(self.server_key)
+        if "/" in self.tls_file:
+            raise ValueError("tls_file is the name of a file in the state folder")
+
+    @property
+    def by_certificate(self) -> bool:
+        """Whether the broker knows this device by its certificate, which it has or awaits."""
+        return self.broker_password is None
 
 
-def identity_of(enrolment: Enrolment, seed: bytes, server_url: str) -> Identity:
-    """Return the identity that an enrolment gives to the holder of `seed`."""
+@dataclass(frozen=True, slots=True)
+class TlsFile:
+    """Key and certificate (PEM), when to renew it and when it expires (epoch seconds)."""
+
+    pem: str = field(repr=False)
+    renew_at: int
+    expires: int
+
+
+def identity_of(enrolment: Enrolment, seed: bytes, server_url: str, fleet_ca: str) -> Identity:
+    """Return the identity that an enrolment gives to the holder of `seed`, without a certificate."""
     return Identity(
         device=enrolment.device,
         seed=seed.hex(),
@@ -52,7 +79,26 @@ def identity_of(enrolment: Enrolment, seed: bytes, server_url: str) -> Identity:
         broker_port=enrolment.broker_port,
         broker_password=enrolment.broker_password,
         broker_ca=enrolment.broker_ca,
+        fleet_ca=fleet_ca,
     )
+
+
+def save_tls_file(state_dir: Path, identity: Identity, file: TlsFile) -> Identity:
+    """Write certificate and key durably under a name of their own; return the identity that names them, unsaved.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    name = f"tls-{hashlib.sha256(file.pem.encode()).hexdigest()[:16]}.pem"
+    durable.write_file(state_dir / name, file.pem.encode(), mode=_MODE)
+    return replace(identity, tls_file=name, renew_at=file.renew_at, expires=file.expires)
+
+
+def drop_tls_files(state_dir: Path, keep: Identity) -> None:
+    """Delete the files of certificates that the identity, which is saved, does not name."""
+    for path in state_dir.glob("tls-*.pem"):
+        if path.name != keep.tls_file:
+            path.unlink(missing_ok=True)
 
 
 def save_identity(state_dir: Path, identity: Identity) -> None:

@@ -137,9 +137,17 @@ class Topics:
         """Filters of its own that a device may read; `ANY_USER` as for `writable`."""
         return (f"{self.root}/d/{_check_user(device)}/dn/#",)
 
+    def chunks(self, cohort: str) -> str:
+        """Filter for the chunks of a cohort."""
+        return f"{self.root}/c/{check_name(cohort)}/+"
+
+    def public(self) -> tuple[str, ...]:
+        """Filters that every device may read."""
+        return f"{self.root}/trust/+", self.server_status()
+
     def shared(self, cohort: str) -> tuple[str, ...]:
         """Filters that every device of a cohort may read."""
-        return f"{self.root}/c/{check_name(cohort)}/+", f"{self.root}/trust/+", self.server_status()
+        return self.chunks(cohort), *self.public()
 
     def dashboards(self) -> tuple[str, ...]:
         """Filters that dashboards may read: what is for them alone, and who is there."""

@@ -40,6 +40,7 @@ from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
 from edge_agent.supervisor.keeping import Keeper
 from edge_agent.supervisor.loop import Inputs, Loop, LoopParts, StopRequested
+from edge_agent.supervisor.renewing import Renewer
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
 from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus, write_status
@@ -159,7 +160,7 @@ def _compose(
     if journal.rebuilt:
         _log.error("journal_rebuilt detail=%r", journal.rebuilt)
         telemetry.tell(EventCode.JOURNAL_REBUILT, journal.rebuilt)
-    broker.start()
+    _connect(broker, state_dir, identity)
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(parts, inputs, blank)
 
@@ -169,9 +170,20 @@ def _update_settings(config: AgentConfig, device: str) -> UpdateSettings:
     return UpdateSettings(device, worker.memory_mb, config.telemetry.beat_s, worker.load_timeout_s + worker.hang_s)
 
 
+def _connect(broker: Broker, state_dir: Path, identity: Identity) -> None:
+    """Begin to connect, and to keep the certificate fresh by which the broker knows us."""
+    broker.start()
+    Renewer(state_dir, identity, broker.show).start()
+
+
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:
     address = BrokerAddress(
-        identity.broker_host, identity.broker_port, identity.device, identity.broker_password, identity.broker_ca
+        identity.broker_host,
+        identity.broker_port,
+        identity.device,
+        identity.broker_password,
+        identity.broker_ca,
+        config.state_path / identity.tls_file if identity.tls_file else None,
     )
     mqtt = config.mqtt
     place, spread = random.random(), Spread(mqtt.reconnect_max_s)  # noqa: S311 - spreads a fleet, keeps no secret

@@ -18,10 +18,12 @@ from fleet_server.services.enrolment import Enroller
 from fleet_server.services.events import Events
 from fleet_server.services.fleet import Fleet
 from fleet_server.services.groups import Groups
+from fleet_server.services.identities import Identities
 from fleet_server.services.models import Models
 from fleet_server.services.operations import Operations
 from fleet_server.services.release_views import ReleaseViews
 from fleet_server.services.releases import ImageRepository
+from fleet_server.services.renewals import Renewals
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.throttles import Throttle
@@ -44,11 +46,13 @@ class ApiContext:
     events: Events
     fleet: Fleet
     groups: Groups
+    identities: Identities
     image: ImageRepository
     models: Models
     operations: Operations
     release_notice: Callable[[], str]
     release_views: ReleaseViews
+    renewals: Renewals
     rollouts: Rollouts
     telemetry: Telemetry
     throttle: Throttle

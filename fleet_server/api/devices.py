@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from edge_agent.contract import codec
 from fleet_server.api.answers import Answer, Body, ListOf, Time
@@ -13,6 +14,8 @@ from fleet_server.services.auth import Principal
 from fleet_server.services.devices import DeviceView
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
+Keeper = Annotated[Principal, needs(Permission.DEVICES)]
+Approver = Annotated[Principal, needs(Permission.APPROVE)]
 
 
 class BundleShown(Answer):
@@ -35,6 +38,9 @@ class DeviceShown(Answer):
     presence: str
     last_seen: Time | None
     enrolled: Time
+    standing: str
+    standing_at: Time | None
+    standing_reason: str
     capabilities: dict[str, Any]
     desired: list[BundleShown]
     desired_seq: int
@@ -44,6 +50,12 @@ class DeviceShown(Answer):
     outcome: dict[str, Any] | None
     in_sync: bool
     health: dict[str, dict[str, Any]]
+
+
+class Quarantine(Body):
+    """Why a device is put in quarantine."""
+
+    reason: Annotated[str, Field(max_length=200)] = ""
 
 
 class LabelChanges(Body):
@@ -65,6 +77,9 @@ def show(view: DeviceView) -> DeviceShown:
         presence=device.presence,
         last_seen=device.last_seen,  # type: ignore[arg-type] # the validator of Time takes milliseconds
         enrolled=device.enrolled,  # type: ignore[arg-type] # as above
+        standing=device.standing,
+        standing_at=device.standing_at or None,  # type: ignore[arg-type] # as above
+        standing_reason=device.standing_reason,
         capabilities=dict(device.capabilities),
         desired=[BundleShown.model_validate(item) for item in desired],
         desired_seq=view.desired.seq if view.desired is not None else 0,
@@ -97,15 +112,41 @@ def show_device(device: str, context: Context, _asker: Reader) -> DeviceShown:
 
 
 @router.patch("/{device}")
-def label_device(
-    device: str, body: LabelChanges, context: Context, asker: Annotated[Principal, needs(Permission.DEVICES)]
-) -> DeviceShown:
+def label_device(device: str, body: LabelChanges, context: Context, asker: Keeper) -> DeviceShown:
     """Set labels of a device, or take them away."""
     context.devices.label(device, body.labels, asker.name)
     return show(context.devices.show(device))
 
 
 @router.delete("/{device}", status_code=204)
-def remove_device(device: str, context: Context, asker: Annotated[Principal, needs(Permission.DEVICES)]) -> None:
+def remove_device(device: str, context: Context, asker: Keeper) -> None:
     """Remove a device and revoke its credentials."""
-    context.devices.remove(device, asker.name)
+    context.identities.remove(device, asker.name)
+
+
+@router.post("/{device}/approve")
+def approve_device(device: str, context: Context, asker: Approver) -> DeviceShown:
+    """Let a device in that waits for it."""
+    context.identities.approve(device, asker.name)
+    return show(context.devices.show(device))
+
+
+@router.post("/{device}/quarantine")
+def quarantine_device(device: str, body: Quarantine, context: Context, asker: Keeper) -> DeviceShown:
+    """Have a device take no part: mute at the broker, its reports no evidence, in no rollout."""
+    context.identities.quarantine(device, asker.name, body.reason)
+    return show(context.devices.show(device))
+
+
+@router.post("/{device}/release")
+def release_device(device: str, context: Context, asker: Approver) -> DeviceShown:
+    """Let a quarantined device in again that was enrolled anew with other keys."""
+    context.identities.release(device, asker.name)
+    return show(context.devices.show(device))
+
+
+@router.post("/{device}/revoke")
+def revoke_device(device: str, context: Context, asker: Keeper) -> DeviceShown:
+    """Revoke a device's keys and certificates; it may be enrolled anew with others."""
+    context.identities.revoke(device, asker.name)
+    return show(context.devices.show(device))

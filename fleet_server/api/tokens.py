@@ -1,4 +1,4 @@
-"""Enrolment tokens, and enrolment itself."""
+"""Enrolment tokens, enrolment itself, and the renewal of devices' certificates."""
 
 from typing import Annotated
 
@@ -71,6 +71,7 @@ class NewDevice(Answer):
     device: str
     public_key: str
     capabilities: Board
+    csr: Annotated[str | None, Field(max_length=8192)] = None
 
 
 class Enrolled(Answer):
@@ -83,8 +84,38 @@ class Enrolled(Answer):
     topic_root: str
     broker_host: str
     broker_port: int
-    broker_password: str
+    broker_password: str | None = None
     broker_ca: str | None = None
+    certificate: str | None = None
+    pending: bool = False
+
+
+class SignatureOf(Answer):
+    """One signature of an envelope."""
+
+    keyid: Annotated[str, Field(max_length=64)]
+    sig: Annotated[str, Field(max_length=200)]
+
+
+class SignedRequest(Answer):
+    """A DSSE envelope; its payload is a request for a certificate, signed by the device's own key."""
+
+    payloadType: Annotated[str, Field(max_length=100)]  # noqa: N815 - the specification's name
+    payload: Annotated[str, Field(max_length=16384)]
+    signatures: Annotated[list[SignatureOf], Field(max_length=4)]
+
+
+class NextChallenge(Answer):
+    """What a device's next request for a certificate has to hold."""
+
+    nonce: str
+
+
+class Renewed(Answer):
+    """A device's next certificate, or that it waits for an operator's approval."""
+
+    certificate: str | None = None
+    pending: bool = False
 
 
 @router.post("/enrol", response_model_exclude_none=True, dependencies=[limited(Kind.ENROL)])
@@ -92,6 +123,18 @@ def enrol(body: NewDevice, context: Context) -> Enrolled:
     """Let a device in by a token."""
     request = codec.from_plain(EnrolRequest, body.model_dump())
     return Enrolled.model_validate(context.enroller.enrol(request))
+
+
+@router.get("/renew")
+def challenge(context: Context) -> NextChallenge:
+    """Return a challenge for `POST /renew`."""
+    return NextChallenge.model_validate(context.renewals.challenge())
+
+
+@router.post("/renew", response_model_exclude_none=True)
+def renew(body: SignedRequest, context: Context) -> Renewed:
+    """Return the next certificate of the device whose key signed this request."""
+    return Renewed.model_validate(context.renewals.renew(body.model_dump_json().encode()))
 
 
 @router.get("/tokens")

@@ -33,11 +33,12 @@ class BrokerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files of a listener: its certificate, the key, and the authority that signed it."""
+    """PEM files of a listener: its certificate, the key, the authority of it and of devices, and those it revoked."""
 
     certificate: Path
     key: Path
     ca: Path
+    crl: Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,31 +22,36 @@ def open_broker(
     port: int = 0,
     public_host: str | None = None,
     tls: TlsFiles | None = None,
+    certificates: bool = False,
 ) -> Broker:
     """Return the broker for a setting (`auto`, `mosquitto`, `iotcore` or a URL), not yet started.
 
     `listen_host` and `port` (0: a free one) are where a managed broker listens, `public_host` is the name that devices
-    use. For a URL, `tls.ca` is what its certificate must chain to. Files are kept below `data_dir`.
+    use; `tls` is needed for Mosquitto. `certificates` says that the broker of a URL knows devices by the fleet's
+    certificates. Files are kept below `data_dir`.
 
     Raises:
         BrokerSetupError: no such setting, or what it needs is not installed.
     """
     if "://" in setting:
-        return ExternalBroker(setting, topics, tls.ca if tls is not None else None)
+        ca = tls.ca if tls is not None and not is_loopback(listen_host) else None
+        return ExternalBroker(setting, topics, ca, certificates=certificates)
     if setting not in (AUTO, BrokerKind.MOSQUITTO, BrokerKind.IOTCORE):
         raise BrokerSetupError(
             f"{setting!r} is no broker: use auto, mosquitto, iotcore or mqtt(s)://user:password@host"
         )
     program = find_mosquitto() if setting != BrokerKind.IOTCORE else None
     if program is not None:
+        if tls is None:
+            raise BrokerSetupError(f"Mosquitto on {listen_host} needs the certificates of the fleet's authority")
         return Mosquitto(
             program,
             data_dir / "mosquitto",
             topics,
+            tls,
             listen_host=listen_host,
             port=port,
             public_host=public_host,
-            tls=None if is_loopback(listen_host) else tls,
         )
     if setting == BrokerKind.MOSQUITTO:
         raise BrokerSetupError(f"Mosquitto was not found: {_INSTALL}")

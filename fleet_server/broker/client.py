@@ -4,8 +4,10 @@ import secrets
 import socket
 import ssl
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -29,7 +31,11 @@ _MAX_IN_FLIGHT = 64
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where a broker listens and as whom to connect. With `tls`, `ca_pem` is what its certificate must chain to."""
+    """Where a broker listens and as whom to connect.
+
+    With `tls`, `ca_pem` is what its certificate must chain to, and `certificate` a file with a certificate and its key
+    (PEM) that is shown to it.
+    """
 
     host: str
     port: int
@@ -37,6 +43,7 @@ class BrokerAddress:
     password: str = ""
     tls: bool = False
     ca_pem: str | None = None
+    certificate: Path | None = None
 
 
 def build_client(address: BrokerAddress, client_id: str, status_topic: str | None) -> Client:
@@ -53,13 +60,47 @@ def build_client(address: BrokerAddress, client_id: str, status_topic: str | Non
     if address.username:
         client.username_pw_set(address.username, address.password)
     if address.tls:
-        client.tls_set_context(ssl.create_default_context(cadata=address.ca_pem))
+        client.tls_set_context(tls_context(address))
     if status_topic is not None:
         client.will_set(status_topic, status_payload(Presence.LOST), qos=1, retain=True)
     client.on_socket_open = _no_delay
     client.on_publish = _on_publish
     client.on_connect_fail = _on_connect_fail
     return client
+
+
+def tls_context(address: BrokerAddress) -> ssl.SSLContext:
+    """Return the TLS of a connection to this address."""
+    context = ssl.create_default_context(cadata=address.ca_pem)
+    if address.certificate is not None:
+        context.load_cert_chain(address.certificate)
+    return context
+
+
+def take_over(address: BrokerAddress, timeout_s: float) -> bool:
+    """Connect once as this user, whose client id is its name, and leave: whoever was connected as it is put out.
+
+    Its session ends with all that waits in it. Return whether the broker took the connection in time.
+    """
+    client = Client(CallbackAPIVersion.VERSION2, client_id=address.username, protocol=MQTTProtocolVersion.MQTTv5)
+    client.username_pw_set(address.username, address.password)
+    settled, taken = threading.Event(), []
+
+    def on_connect(_client: Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
+        taken.append(not code.is_failure)
+        settled.set()
+
+    client.on_connect = on_connect
+    try:
+        client.connect(address.host, address.port, clean_start=True)
+    except OSError:
+        return False
+    client.loop_start()
+    settled.wait(timeout_s)
+    client.disconnect()
+    client.loop_stop()
+    client.on_connect = None
+    return taken == [True]
 
 
 def connect_properties(session_expiry_s: int, receive_maximum: int) -> Properties:

@@ -43,15 +43,21 @@ def parse_broker_url(url: str, ca_pem: str | None = None) -> BrokerAddress:
 class ExternalBroker:
     """A broker that runs elsewhere."""
 
-    def __init__(self, url: str, topics: Topics, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, topics: Topics, ca_file: Path | None = None, *, certificates: bool = False) -> None:
         self._address = parse_broker_url(url, ca_file.read_text() if ca_file is not None else None)
         write, read = topics.writable(ANY_USER), (*topics.readable(ANY_USER), *topics.shared("profile"))
-        self._accounts = UnmanagedAccounts(
-            "this broker is yours to configure: for each device a user named by its id, with the password that the "
-            f"enrolment returns, and client id = user name; write on {' and '.join(write)}; read on {', '.join(read)} "
-            f"(with the device's own profile); for this server all of {topics.everything()}. It takes MQTT 5, retained "
-            "messages, and packets of 512 KiB"
+        who = (
+            "devices come by certificates of this fleet's CA (keys/ca.pem; those revoked: keys/crl.pem), whose CN is "
+            "the user name"
+            if certificates
+            else "for each device a user named by its id, with the password that the enrolment returns"
         )
+        advice = (
+            f"this broker is yours to configure: {who}, and client id = user name; write on {' and '.join(write)}; "
+            f"read on {', '.join(read)} (with the device's own profile); for this server all of {topics.everything()}. "
+            "It takes MQTT 5, retained messages, and packets of 512 KiB"
+        )
+        self._accounts = UnmanagedAccounts(advice, certificates=certificates)
 
     @property
     def kind(self) -> BrokerKind:

@@ -44,6 +44,10 @@ class Sink(Protocol):
         """A newer report of a device; the envelope is its evidence."""
         ...
 
+    def on_disordered(self, reported: Reported) -> None:
+        """A signed report that is no newer than the last: no state, but perhaps a trace of a copied identity."""
+        ...
+
     def on_health(self, device: str, health: Health) -> None:
         """Figures for dashboards. Unsigned: no decision rests on them."""
         ...
@@ -222,6 +226,7 @@ class Ingest:
         order = (reported.boot, reported.seq)
         if not judge_reported(self._reports.get(reported.device), order):
             self._count("repeated")
+            self._sink.on_disordered(reported)
             return
         self._sink.on_reported(reported, envelope)
         with self._lock:

@@ -1,8 +1,9 @@
 """Mosquitto as a managed child: configuration, passwords and access list generated, reloaded while it runs.
 
-House rules: nobody connects without a password, a client's id is its user name (else one device could take over
-another's session), and queue limits are raised, since Mosquitto's own lose messages silently. Beyond loopback devices
-come by TLS; the server itself then uses a second listener on loopback.
+House rules: devices come by TLS with a certificate of the fleet's authority, whose CN is their user name, on loopback
+too; the server itself and dashboards by password, on a second listener, which is on loopback alone. A client's id is
+its user name (else one device could take over another's session), and queue limits are raised, since Mosquitto's own
+lose messages silently.
 """
 
 import os
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from edge_agent.contract.topics import Topics
 from fleet_server.broker.accounts import DASHBOARD_USER, SERVER_USER
-from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, Endpoint, TlsFiles, is_loopback
-from fleet_server.broker.child import Child, free_port
+from fleet_server.broker.brokers import BrokerKind, Endpoint, TlsFiles
+from fleet_server.broker.child import Child
 from fleet_server.broker.client import BrokerAddress
 from fleet_server.broker.mosquitto_accounts import LOG_NAME, MosquittoAccounts, write_private
 from fleet_server.broker.ports import remembered_port
@@ -41,11 +42,11 @@ class Mosquitto:
         program: Path,
         folder: Path,
         topics: Topics,
+        tls: TlsFiles,
         *,
         listen_host: str = _LOOPBACK,
         port: int = 0,
         public_host: str | None = None,
-        tls: TlsFiles | None = None,
     ) -> None:
         self._program = program
         self._folder = folder
@@ -75,8 +76,7 @@ class Mosquitto:
     @property
     def notice(self) -> str:
         """What the operator should know."""
-        how = "TLS" if self._tls is not None else "loopback without TLS"
-        return f"Mosquitto {self.version}, managed by this server: {how}, passwords and access lists for each device."
+        return f"Mosquitto {self.version}, managed by this server: each device has a certificate and its access list."
 
     @property
     def alive(self) -> bool:
@@ -97,24 +97,18 @@ class Mosquitto:
         """Write the configuration, start Mosquitto and wait until it listens.
 
         Raises:
-            BrokerSetupError: a listener beyond loopback without TLS.
             ChildFailedError: it does not come up; the message holds the end of its log.
         """
-        if not is_loopback(self._listen_host) and self._tls is None:
-            raise BrokerSetupError(
-                f"the broker would listen on {self._listen_host} without TLS; give it a certificate or use 127.0.0.1"
-            )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._port = self._port or remembered_port(self._folder, self._listen_host)
-        self._server_port = self._port if self._tls is None else free_port(_LOOPBACK)
-        server_host = self._listen_host if self._tls is None else _LOOPBACK
+        self._server_port = remembered_port(self._folder, _LOOPBACK, "local-port")
         self._accounts.attach(None)
         write_private(self._folder / "mosquitto.conf", self._render().encode())
         command = [str(self._program), "-c", str(self._folder / "mosquitto.conf")]
-        child = Child(command, server_host, self._server_port, self._folder / LOG_NAME)
+        child = Child(command, _LOOPBACK, self._server_port, self._folder / LOG_NAME)
         child.start()
         self._child = child
-        self._accounts.attach(child)
+        self._accounts.attach(child, self._server_port)
 
     def stop(self) -> None:
         """Stop Mosquitto; it writes its retained messages and sessions to disk. Safe to call twice."""
@@ -125,31 +119,30 @@ class Mosquitto:
 
     def address(self) -> BrokerAddress:
         """Where the server itself connects."""
-        host = self._listen_host if self._tls is None else _LOOPBACK
-        return BrokerAddress(host, self._server_port, SERVER_USER, self._accounts.server_password)
+        return BrokerAddress(_LOOPBACK, self._server_port, SERVER_USER, self._accounts.server_password)
 
     def dashboard(self) -> BrokerAddress:
         """Where dashboards connect, with the read-only account; one at a time, since the user name is the client id."""
-        ca_pem = self.endpoint().ca_pem
-        host = self._public_host
-        password = self._accounts.dashboard_password
-        return BrokerAddress(host, self._port, DASHBOARD_USER, password, self._tls is not None, ca_pem)
+        return BrokerAddress(_LOOPBACK, self._server_port, DASHBOARD_USER, self._accounts.dashboard_password)
 
     def endpoint(self) -> Endpoint:
         """Where devices connect."""
-        ca_pem = self._tls.ca.read_text() if self._tls is not None else None
-        return Endpoint(self._public_host, self._port, ca_pem)
+        return Endpoint(self._public_host, self._port, self._tls.ca.read_text())
 
     def _render(self) -> str:
-        listeners = [f"listener {self._port} {self._listen_host}", "use_username_as_clientid true"]
-        if self._tls is not None:
-            listeners += [
-                f"certfile {self._tls.certificate.absolute()}",
-                f"keyfile {self._tls.key.absolute()}",
-                "tls_version tlsv1.2",
-                f"listener {self._server_port} {_LOOPBACK}",
-                "use_username_as_clientid true",
-            ]
+        listeners = [
+            f"listener {self._port} {self._listen_host}",
+            "use_username_as_clientid true",
+            "use_identity_as_username true",
+            "require_certificate true",
+            f"cafile {self._tls.ca.absolute()}",
+            f"crlfile {self._tls.crl.absolute()}",
+            f"certfile {self._tls.certificate.absolute()}",
+            f"keyfile {self._tls.key.absolute()}",
+            "tls_version tlsv1.2",
+            f"listener {self._server_port} {_LOOPBACK}",
+            "use_username_as_clientid true",
+        ]
         lines = [
             "per_listener_settings false",
             "allow_anonymous false",

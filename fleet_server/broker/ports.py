@@ -10,9 +10,12 @@ from fleet_server.broker.mosquitto_accounts import write_private
 MQTT_TLS_PORT = 8883
 
 
-def remembered_port(folder: Path, host: str) -> int:
-    """Return the port chosen at the first start: 8883 beyond loopback where it is free, else any free one."""
-    note = folder / "port"
+def remembered_port(folder: Path, host: str, name: str = "port") -> int:
+    """Return the port chosen at the first start: 8883 beyond loopback where it is free, else any free one.
+
+    `name` is of the file that remembers it.
+    """
+    note = folder / name
     if note.exists():
         return int(note.read_text())
     wanted = not is_loopback(host) and not answers("127.0.0.1", MQTT_TLS_PORT)

@@ -1,12 +1,12 @@
-"""`edgeloop device`: the enrolled boards, their labels, and the tokens by which they enrol."""
+"""`edgeloop device`: the enrolled boards, their labels, and whether they take part."""
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from fleet_server.cli.client import connect
 from fleet_server.cli.failures import CommandError, Exit
+from fleet_server.cli.label import parse_label
 from fleet_server.cli.output import (
     Column,
     Output,
@@ -20,9 +20,9 @@ from fleet_server.cli.output import (
     show_ratio,
     show_time,
 )
+from fleet_server.cli.token import tokens
 
 app = App(name="device", help="Devices and enrolment tokens.")
-tokens = App(name="token", help="Enrolment tokens: make one (the default), list, revoke.")
 app.command(tokens)
 
 
@@ -45,20 +45,13 @@ def progress_text(row: Row) -> str:
 _DEVICES = (
     Column("DEVICE", field("id")),
     Column("PROFILE", lambda row: f"{row.get('profile')}{' (simulated)' if row.get('simulated') else ''}"),
+    Column("STANDING", field("standing"), "state"),
     Column("PRESENCE", field("presence"), "state"),
     Column("IN SYNC", field("in_sync")),
     Column("RUNNING", running_text),
     Column("UPDATE", progress_text, "state"),
     Column("LABELS", field("labels")),
     Column("LAST SEEN", lambda row: show_time(row.get("last_seen"))),
-)
-_TOKENS = (
-    Column("ID", field("id")),
-    Column("LABEL", field("label")),
-    Column("USED", lambda row: f"{row.get('used', 0)}/{row.get('uses')}", "number"),
-    Column("PROFILE", field("profile")),
-    Column("LABELS", field("labels")),
-    Column("EXPIRES", lambda row: show_time(row.get("expires"))),
 )
 
 
@@ -137,76 +130,64 @@ def remove(device: str, /, *, yes: Annotated[bool, Parameter(negative="")] = Fal
     say(f"Removed {device}.")
 
 
-@tokens.default
-def make_token(
-    *,
-    label: str | None = None,
-    uses: int = 1,
-    ttl: int = 3600,
-    profile: str | None = None,
-    set_label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    output: Output = "table",
-) -> None:
-    """Make an enrolment token and print the command to run on the device.
+@app.command
+def approve(device: str, /) -> None:
+    """Let a device in that has enrolled and waits (`edgeloop up --approve-devices`)."""
+    with connect() as client:
+        client.post(f"/devices/{device}/approve", {})
+    say(f"Approved {device}.")
+
+
+@app.command
+def quarantine(device: str, /, *, reason: str = "") -> None:
+    """Have a device take no part: mute at the broker, its reports no evidence, in no rollout.
 
     Parameters
     ----------
-    label
-        A note that tells tokens apart.
-    uses
-        How many devices may enrol with it.
-    ttl
-        Seconds until it expires.
-    profile
-        The only profile that may enrol with it.
-    set_label
-        A label (key=value) that its devices get; may be repeated.
+    device
+        The device's id.
+    reason
+        Why, for the audit log.
     """
-    wanted: dict[str, Any] = {"label": label, "uses": uses, "ttl_s": ttl, "profile": profile}
-    body = {key: value for key, value in wanted.items() if value is not None}
-    if set_label:
-        body["labels"] = dict(parse_label(text) for text in set_label)
     with connect() as client:
-        made = client.post("/tokens", body)
-        url = client.context.url
-    if output == "json":
-        print_json(made)
-        return
-    print_fields([("token", made["token"]), ("expires", show_time(made["expires"])), ("devices", uses)])
-    say(f"It is shown once. It expires in {timedelta(seconds=ttl)}. On the device:")
-    say(f"  edge-agent enroll --server {url} --token {made['token']} --id DEVICE")
+        client.post(f"/devices/{device}/quarantine", {"reason": reason})
+    say(f"Quarantined {device}. To let it in again: enrol it anew with --force, then: edgeloop device release {device}")
 
 
-@tokens.command(name="list")
-def list_tokens(*, output: Output = "table") -> None:
-    """List the tokens that still work (never their secrets)."""
+@app.command
+def release(device: str, /) -> None:
+    """Let a quarantined device in again, after it was enrolled anew with other keys."""
     with connect() as client:
-        rows = client.pages("/tokens")
-    print_rows(rows, _TOKENS, output, empty="No tokens. Make one: edgeloop device token")
+        client.post(f"/devices/{device}/release", {})
+    say(f"Released {device}.")
 
 
-@tokens.command
-def revoke(token: str, /) -> None:
-    """Revoke a token by its id."""
-    with connect() as client:
-        client.delete(f"/tokens/{token}")
-    say(f"Revoked {token}.")
+@app.command
+def revoke(device: str, /, *, yes: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Revoke a device's keys and certificates: it is out at once, and may be enrolled anew.
 
-
-def parse_label(text: str) -> tuple[str, str | None]:
-    """Return (key, value) of `key=value`, or (key, None) of `key-`.
-
-    Raises:
-        CommandError: it is neither.
+    Parameters
+    ----------
+    device
+        The device's id.
+    yes
+        Do it: without this, nothing is revoked.
     """
-    key, equals, value = text.partition("=")
-    if equals and key and value:
-        return key, value
-    if not equals and len(text) > 1 and text.endswith("-"):
-        return text[:-1], None
-    raise CommandError(
-        f"{text!r} is no label", "labels are key=value, or key- to remove", "edgeloop device label --help", Exit.USAGE
-    )
+    if not yes:
+        raise CommandError(
+            f"{device} was not revoked",
+            "it would be out at once, and would have to enrol again with new keys",
+            f"edgeloop device revoke {device} --yes",
+            Exit.USAGE,
+        )
+    with connect() as client:
+        client.post(f"/devices/{device}/revoke", {})
+    say(f"Revoked {device}.")
+
+
+def _standing_text(found: Row) -> str:
+    reason = found.get("standing_reason")
+    return f"{found.get('standing')} ({reason})" if reason else str(found.get("standing"))
 
 
 def _print_device(found: dict[str, Any]) -> None:
@@ -215,6 +196,7 @@ def _print_device(found: dict[str, Any]) -> None:
         [
             ("device", found["id"]),
             ("profile", f"{found['profile']}{' (simulated)' if found.get('simulated') else ''}"),
+            ("standing", _standing_text(found)),
             ("presence", found.get("presence")),
             ("in sync", found.get("in_sync")),
             ("last seen", show_time(found.get("last_seen"))),

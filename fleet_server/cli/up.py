@@ -1,6 +1,7 @@
 """`edgeloop up`: the server and its broker in the foreground, and what an operator does next."""
 
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,26 @@ if TYPE_CHECKING:
     from fleet_server.config import ReadyInfo
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DeviceRules:
+    """How devices are let in, and for how long."""
+
+    broker_certificates: Annotated[
+        bool,
+        Parameter(negative="", help="The broker at the URL knows devices by this fleet's certificates, not passwords."),
+    ] = False
+    approve_devices: Annotated[
+        bool, Parameter(negative="", help="An enrolled device waits until `edgeloop device approve` lets it in.")
+    ] = False
+    certificate_days: Annotated[
+        int, Parameter(help="Days of a device's certificate, 30 to 90; it renews it by itself after two thirds.")
+    ] = 60
+
+
+_DEVICE_RULES = DeviceRules()
+
+
 def up(
     *,
     data_dir: Path | None = None,
@@ -22,6 +43,7 @@ def up(
     name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     broker: str = "auto",
     broker_port: int = 0,
+    devices: DeviceRules = _DEVICE_RULES,
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
     tryout_keys: Annotated[bool, Parameter(negative="")] = False,
@@ -58,6 +80,7 @@ def up(
         names=name,
         broker=broker,
         broker_port=broker_port,
+        **asdict(devices),
         build_sandbox=build_sandbox,
         accept_pickles=accept_pickles,
         tryout_keys=tryout_keys,

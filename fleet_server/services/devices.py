@@ -1,32 +1,37 @@
 """Devices: what they say of themselves is taken in here, in order; and they are shown, labelled and removed.
 
 House rules: order is by (boot, seq), never by a device's clock; what is older or repeated changes nothing. A device's
-identity is the topic's, which the broker binds to its credentials.
+identity is the topic's, which the broker binds to its credentials. What a device says counts while it is active.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import structlog
+from sqlalchemy import Connection
 
+from edge_agent.contract import codec
 from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.states import Presence
 from edge_agent.contract.windows import Window
+from fleet_server.core.devices import judge_report
 from fleet_server.core.ordering import judge_reported, judge_status
 from fleet_server.core.selectors import SelectorError, check_label, matches
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import Clock
 from fleet_server.services.controller import Controller
-from fleet_server.services.errors import BrokerError, InvalidError
+from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
 from fleet_server.services.groups import read_selector, subject_of
+from fleet_server.services.identities import Identities
 from fleet_server.services.releases import ImageRepository
-from fleet_server.services.wire import Accounts, Wire
-from fleet_server.store import desired, devices, events, groups, health, proofs, rollouts, windows
+from fleet_server.services.wire import Wire
+from fleet_server.store import desired, devices, events, groups, health, proofs, windows
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database
-from fleet_server.store.desired import StoredDesired, Work
+from fleet_server.store.desired import StoredDesired
 from fleet_server.store.health import StoredHealth
 from fleet_server.store.pages import Page, PageRequest, encode_cursor
 from fleet_server.store.recovery import find_held
@@ -64,6 +69,7 @@ class DeviceIntake:
         database: Database,
         artifacts: ArtifactFolder,
         controller: Controller,
+        identities: Identities,
         image: ImageRepository,
         wire: Wire,
         announcer: Announcer,
@@ -75,6 +81,7 @@ class DeviceIntake:
         self._database = database
         self._artifacts = artifacts
         self._controller = controller
+        self._identities = identities
         self._wire = wire
         self._announcer = announcer
         self._clock = clock
@@ -82,15 +89,15 @@ class DeviceIntake:
         self._health_kept = health_kept
 
     def public_key(self, device: str) -> bytes | None:
-        """Return a device's raw Ed25519 public key, or None where it is not enrolled."""
+        """Return a device's raw Ed25519 public key, or None where it is not enrolled or takes no part."""
         with self._database.read() as connection:
-            found = devices.find_device(connection, device)
+            found = devices.find_active(connection, device)
         return None if found is None else bytes.fromhex(found.public_key)
 
     def on_status(self, device: str, status: Status) -> None:
         """Take in a birth, an end or a will."""
         with self._database.write() as connection:
-            known = devices.find_device(connection, device)
+            known = devices.find_active(connection, device)
             if known is None:
                 return
             last = Status(Presence(known.presence), known.status_boot, 0) if known.status_boot >= 0 else None
@@ -109,11 +116,13 @@ class DeviceIntake:
         self._wake()
 
     def on_reported(self, report: Reported, envelope: bytes = b"") -> None:
-        """Take in a signed report, where it is newer than the last."""
+        """Take in a signed report, where it is newer than the last and shows no copy of the device's identity."""
         del envelope  # its signature was checked at the door; the parsed content is what is kept
         with self._database.write() as connection:
-            known = devices.find_device(connection, report.device)
+            known = devices.find_active(connection, report.device)
             if known is None:
+                return
+            if self._is_copied(connection, known, report):
                 return
             last = (known.reported_boot, known.reported_seq) if known.reported_boot >= 0 else None
             repeated = last == (report.boot, report.seq) and find_held(connection, report.device) is not None
@@ -128,10 +137,21 @@ class DeviceIntake:
             self._controller.hear(connection, report)
         self._wake()
 
+    def _is_copied(self, connection: Connection, known: devices.Device, report: Reported) -> bool:
+        """Whether the reports of a device show that two boards use its identity; it is quarantined then."""
+        digest = sha256(codec.encode(report)).hexdigest()
+        before = devices.find_heard(connection, known.id, report.boot, report.seq)
+        heard, evidence = judge_report(known.heard, report.boot, digest, before)
+        if evidence is not None:
+            self._identities.suspect(connection, known.id, evidence, f"report {report.seq} of boot {report.boot}")
+        elif before is None:
+            devices.save_heard(connection, report, digest, heard)
+        return evidence is not None
+
     def on_health(self, device: str, message: Health) -> None:
         """Take in a health object."""
         with self._database.write() as connection:
-            if devices.find_device(connection, device) is not None:
+            if devices.find_active(connection, device) is not None:
                 now = self._clock()
                 health.insert_health(connection, device, message, now, self._health_kept)
                 devices.save_seen(connection, device, now)
@@ -139,13 +159,13 @@ class DeviceIntake:
     def on_window(self, window: Window) -> None:
         """Take in a signed window; a repeat replaces."""
         with self._database.write() as connection:
-            if devices.find_device(connection, window.device) is not None:
+            if devices.find_active(connection, window.device) is not None:
                 windows.save_window(connection, window, self._clock())
 
     def on_event(self, event: Event) -> None:
         """Take in a signed event, once."""
         with self._database.write() as connection:
-            if devices.find_device(connection, event.device) is not None:
+            if devices.find_active(connection, event.device) is not None:
                 stored = events.StoredEvent(
                     at=self._clock(),
                     source="device",
@@ -173,21 +193,10 @@ class DeviceIntake:
 
 
 class Devices:
-    """Shows, labels and removes devices."""
+    """Shows and labels devices."""
 
-    def __init__(
-        self,
-        database: Database,
-        accounts: Accounts,
-        wire: Wire,
-        announcer: Announcer,
-        clock: Clock,
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, wake: Callable[[], None]) -> None:
         self._database = database
-        self._accounts = accounts
-        self._wire = wire
-        self._announcer = announcer
         self._clock = clock
         self._wake = wake
 
@@ -256,30 +265,4 @@ class Devices:
                     labels[key] = value
             devices.save_labels(connection, device, labels)
             record_audit(connection, self._clock(), actor, "device_labelled", device, changes)
-        self._wake()
-
-    def remove(self, device: str, actor: str) -> None:
-        """Remove a device: its credentials first, then all that is known of it.
-
-        Raises:
-            NotFoundError: there is none of this id.
-            BrokerError: its credentials could not be taken away; nothing was changed.
-        """
-        with self._database.read() as connection:
-            devices.get_device(connection, device)
-        try:
-            self._accounts.remove(device)
-        except OSError as error:
-            raise BrokerError(f"the credentials of {device!r} could not be revoked: {error}; try again") from error
-        now = self._clock()
-        with self._database.write() as connection:
-            rollouts.skip_member(connection, device, "device_removed")
-            devices.delete_device(connection, device)
-            desired.enqueue(connection, device, Work.CLEAR, "", now)
-            record_audit(connection, now, actor, "device_removed", device)
-            record_event(
-                connection, events.StoredEvent(now, "server", "device_removed", device=device), self._announcer
-            )
-        self._wire.forget(device)
-        _log.info("device_removed", device=device)
         self._wake()

@@ -33,11 +33,6 @@ class SigningKey:
     public: str
     keyid: str
 
-    @property
-    def server_pin(self) -> str:
-        """The SHA-256 of the raw public key in hexadecimal: what a token pins on loopback."""
-        return sha256(bytes.fromhex(self.public)).hexdigest()
-
     def sign(self, data: bytes) -> bytes:
         """Return the signature over `data`."""
         return self.private.sign(data)
@@ -45,7 +40,10 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """The fleet's own certificate authority; `pin` is the SHA-256 of the certificate's DER in hexadecimal."""
+    """The fleet's own certificate authority; `pin` is the SHA-256 of the certificate's DER in hexadecimal.
+
+    Enrolment tokens end with the pin.
+    """
 
     certificate: Path
     key: Path
@@ -107,6 +105,19 @@ def load_authority(folder: Path, now: dt.datetime) -> Authority:
     return Authority(certificate, key_path, certificate.read_text(), sha256(der).hexdigest())
 
 
+def load_authority_key(authority: Authority) -> ec.EllipticCurvePrivateKey:
+    """Return the authority's private key.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: the file holds no elliptic-curve key.
+    """
+    key = serialization.load_pem_private_key(authority.key.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{authority.key} holds no elliptic-curve key")  # noqa: TRY004 - as above
+    return key
+
+
 def load_listener_files(folder: Path, authority: Authority, names: tuple[str, ...], now: dt.datetime) -> ListenerFiles:
     """Return the listeners' certificate for `names` (DNS names and addresses), made where there is none that fits.
 
@@ -116,9 +127,7 @@ def load_listener_files(folder: Path, authority: Authority, names: tuple[str, ..
     files = ListenerFiles(folder / "tls.pem", folder / "tls-key.pem", authority.certificate)
     if files.certificate.exists() and files.key.exists() and _fits(files.certificate, names, now):
         return files
-    ca_key = serialization.load_pem_private_key(authority.key.read_bytes(), password=None)
-    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{authority.key} holds no elliptic-curve key")  # noqa: TRY004 - as above
+    ca_key = load_authority_key(authority)
     ca = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
     made = _certificate(names[0], key, (ca, ca_key), names, now, _CERTIFICATE_DAYS)
@@ -167,7 +176,7 @@ def _certificate(
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=0 if issuer is None else None), True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .add_extension(_key_usage(authority=issuer is None), True)
+        .add_extension(key_usage(authority=issuer is None), True)
     )
     signer = key if issuer is None else issuer[1]
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
@@ -178,7 +187,8 @@ def _certificate(
     return builder.sign(signer, hashes.SHA256())
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def key_usage(*, authority: bool) -> x509.KeyUsage:
+    """Return what a key may be used for: an authority's to sign certificates and lists, else to sign a handshake."""
     return x509.KeyUsage(
         digital_signature=not authority,
         content_commitment=False,

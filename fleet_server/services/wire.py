@@ -81,14 +81,35 @@ class Wire(Protocol):
 class Accounts(Protocol):
     """The broker's accounts of devices."""
 
-    def add(self, device: str, password: str, cohort: str) -> None:
-        """Add a device's account, or give it another password; it works when this returns."""
+    @property
+    def certificates(self) -> bool:
+        """Whether the broker knows devices by the fleet's certificates; else by passwords."""
+        ...
+
+    def add(self, device: str, password: str | None, cohort: str) -> None:
+        """Let a device in, or give it another password; it works when this returns."""
         ...
 
     def remove(self, device: str) -> None:
-        """Remove a device's account; its session is ended or muted when this returns."""
+        """Lock a device out: when this returns its session may read and write nothing."""
+        ...
+
+    def end_session(self, device: str) -> None:
+        """Have the list of revoked certificates read, and end the session of a device that is locked out."""
         ...
 
     def devices(self) -> frozenset[str]:
-        """Return the devices that have an account."""
+        """Return the devices that are let in."""
+        ...
+
+    def denied(self) -> frozenset[str]:
+        """Return the devices that are locked out."""
+        ...
+
+    def forget(self, devices: Collection[str]) -> None:
+        """Keep no record of these locked-out devices: no certificate of theirs is valid any more."""
+        ...
+
+    def reload(self) -> None:
+        """Have the broker read the list of revoked certificates again."""
         ...

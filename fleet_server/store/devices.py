@@ -1,18 +1,47 @@
-"""Enrolled devices: who they are, what they reported last, when they were seen."""
+"""Enrolled devices: who they are, whether they take part, what they reported last, when they were seen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Reported
 from edge_agent.contract.states import Presence
+from fleet_server.core.devices import Heard, Standing
 from fleet_server.store.errors import NotFoundError
 from fleet_server.store.pages import Page, PageRequest, read_page
 from fleet_server.store.rows import reader
-from fleet_server.store.schema import devices
+from fleet_server.store.schema import devices, metadata
+
+# Content of the newest reports by number: what a repeat is told from a copy by.
+_HEARD_KEPT = 128
+heard = Table(
+    "reports_heard",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True),
+    Column("device", String(64), ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
+    Column("boot", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    UniqueConstraint("device", "boot", "seq"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +62,23 @@ class Device:
     reported_boot: int = -1
     reported_seq: int = -1
     reported: Mapping[str, Any] | None = None
+    standing: str = Standing.ACTIVE.value
+    standing_at: int = 0
+    standing_reason: str = ""
+    keyed_at: int = 0
+    heard_boot: int = -1
+    latest_boot: int = -1
+    returns: int = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether it takes part: what it says counts, and rollouts reach it."""
+        return self.standing == Standing.ACTIVE
+
+    @property
+    def heard(self) -> Heard:
+        """What is remembered of the order of its reports."""
+        return Heard(self.heard_boot, self.latest_boot, self.returns)
 
     @property
     def online(self) -> bool:
@@ -69,6 +115,10 @@ def insert_device(connection: Connection, device: Device) -> None:
             reported_boot=device.reported_boot,
             reported_seq=device.reported_seq,
             reported=None,
+            standing=device.standing,
+            standing_at=device.standing_at,
+            standing_reason=device.standing_reason,
+            keyed_at=device.keyed_at,
         )
     )
 
@@ -77,6 +127,12 @@ def find_device(connection: Connection, device: str) -> Device | None:
     """Return a device, or None."""
     row = connection.execute(select(devices).where(devices.c.id == device)).one_or_none()
     return None if row is None else _read(row)
+
+
+def find_active(connection: Connection, device: str) -> Device | None:
+    """Return a device that takes part, or None."""
+    found = find_device(connection, device)
+    return found if found is not None and found.active else None
 
 
 def get_device(connection: Connection, device: str) -> Device:
@@ -92,8 +148,15 @@ def get_device(connection: Connection, device: str) -> Device:
 
 
 def all_devices(connection: Connection) -> tuple[Device, ...]:
-    """Return every device in the order of ids."""
-    return tuple(_read(row) for row in connection.execute(select(devices).order_by(devices.c.id)))
+    """Return every device that takes part, in the order of ids."""
+    active = select(devices).where(devices.c.standing == Standing.ACTIVE.value).order_by(devices.c.id)
+    return tuple(_read(row) for row in connection.execute(active))
+
+
+def list_standing(connection: Connection, standing: Standing) -> tuple[str, ...]:
+    """Return the ids of the devices of a standing, in order."""
+    query = select(devices.c.id).where(devices.c.standing == standing.value).order_by(devices.c.id)
+    return tuple(connection.execute(query).scalars())
 
 
 def page_devices(connection: Connection, request: PageRequest, text: str = "") -> Page[Device]:
@@ -142,6 +205,37 @@ def save_reported(connection: Connection, reported: Reported) -> None:
             capabilities=codec.to_plain(reported.capabilities),
         )
     )
+
+
+def save_standing(connection: Connection, device: str, standing: Standing, reason: str, now: int) -> None:
+    """Save whether a device takes part, and why."""
+    values = {"standing": standing.value, "standing_at": now, "standing_reason": reason}
+    connection.execute(update(devices).where(devices.c.id == device).values(**values))
+
+
+def save_key(connection: Connection, device: str, public_key: str, now: int) -> None:
+    """Save a device's new key; its new board numbers its reports from the beginning."""
+    values = {"public_key": public_key, "keyed_at": now, "status_boot": -1, "reported_boot": -1, "reported_seq": -1}
+    values |= {"heard_boot": -1, "latest_boot": -1, "returns": 0}
+    connection.execute(update(devices).where(devices.c.id == device).values(**values))
+    connection.execute(delete(heard).where(heard.c.device == device))
+
+
+def find_heard(connection: Connection, device: str, boot: int, seq: int) -> str | None:
+    """Return the digest of the report that was heard under this number, or None."""
+    query = select(heard.c.digest).where(heard.c.device == device, heard.c.boot == boot, heard.c.seq == seq)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def save_heard(connection: Connection, report: Reported, digest: str, state: Heard) -> None:
+    """Remember a new report's content by its number, and the order of boots; the oldest are forgotten."""
+    values = {"heard_boot": state.boot, "latest_boot": state.latest, "returns": state.returns}
+    connection.execute(update(devices).where(devices.c.id == report.device).values(**values))
+    connection.execute(insert(heard).values(device=report.device, boot=report.boot, seq=report.seq, digest=digest))
+    kept = select(heard.c.n).where(heard.c.device == report.device).order_by(heard.c.n.desc())
+    oldest = connection.execute(kept.offset(_HEARD_KEPT).limit(1)).scalar_one_or_none()
+    if oldest is not None:
+        connection.execute(delete(heard).where(heard.c.device == report.device, heard.c.n <= oldest))
 
 
 def delete_device(connection: Connection, device: str) -> None:

@@ -66,6 +66,13 @@ devices = Table(
     Column("reported_boot", BigInteger, nullable=False),
     Column("reported_seq", BigInteger, nullable=False),
     _json("reported", nullable=True),
+    Column("standing", String(16), nullable=False, server_default="active"),
+    Column("standing_at", BigInteger, nullable=False, server_default="0"),
+    Column("standing_reason", String(200), nullable=False, server_default=""),
+    Column("keyed_at", BigInteger, nullable=False, server_default="0"),
+    Column("heard_boot", BigInteger, nullable=False, server_default="-1"),
+    Column("latest_boot", BigInteger, nullable=False, server_default="-1"),
+    Column("returns", Integer, nullable=False, server_default="0"),
 )
 
 tokens = Table(

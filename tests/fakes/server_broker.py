@@ -88,18 +88,41 @@ class MemoryWire:
 
 @dataclass
 class MemoryAccounts:
-    """Accounts by device: password and cohort."""
+    """Accounts by device: password (none, where devices come by certificate) and cohort; and who is locked out."""
 
-    held: dict[str, tuple[str, str]] = field(default_factory=dict)
+    held: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    out: set[str] = field(default_factory=set)
+    ended: list[str] = field(default_factory=list)
     broken: bool = False
+    certificates: bool = False
+    reloads: int = 0
 
-    def add(self, device: str, password: str, cohort: str) -> None:
+    def add(self, device: str, password: str | None, cohort: str) -> None:
         self._check()
+        assert (password is None) == self.certificates
         self.held[device] = (password, cohort)
+        self.out.discard(device)
 
     def remove(self, device: str) -> None:
         self._check()
         self.held.pop(device, None)
+        self.out.add(device)
+
+    def end_session(self, device: str) -> None:
+        self._check()
+        assert device in self.out, "a session is ended after its device was muted"
+        self.ended.append(device)
+
+    def denied(self) -> frozenset[str]:
+        return frozenset(self.out)
+
+    def forget(self, devices: Collection[str]) -> None:
+        self._check()
+        self.out.difference_update(devices)
+
+    def reload(self) -> None:
+        self._check()
+        self.reloads += 1
 
     def devices(self) -> frozenset[str]:
         return frozenset(self.held)

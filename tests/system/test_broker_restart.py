@@ -8,6 +8,7 @@ from edge_agent.contract.topics import Topics, Up
 from fleet_server.broker.choice import open_broker
 from fleet_server.broker.client import BrokerAddress
 from fleet_server.broker.session import Session
+from tests.fakes.certificates import Certifier
 from tests.fakes.mqtt import eventually
 
 TOPICS = Topics()
@@ -15,7 +16,8 @@ TOPICS = Topics()
 
 @pytest.mark.system
 def test_nothing_is_lost_between_the_start_of_the_broker_and_of_the_server(tmp_path: Path) -> None:
-    broker = open_broker("mosquitto", tmp_path / "broker", TOPICS)
+    certifier = Certifier(tmp_path / "keys")
+    broker = open_broker("mosquitto", tmp_path / "broker", TOPICS, tls=certifier.tls)
     heard: list[str] = []
 
     def server() -> Session:
@@ -27,12 +29,14 @@ def test_nothing_is_lost_between_the_start_of_the_broker_and_of_the_server(tmp_p
 
     try:
         broker.start()
-        broker.accounts.add("dev-1", "secret", "pi4")
+        broker.accounts.add("dev-1", None, "pi4")
         server().stop()
         broker.stop()
         broker.start()
         place = broker.endpoint()
-        device = Session(BrokerAddress(place.host, place.port, "dev-1", "secret"), "dev-1")
+        certificate = certifier.certify("dev-1")
+        address = BrokerAddress(place.host, place.port, "dev-1", tls=True, ca_pem=place.ca_pem, certificate=certificate)
+        device = Session(address, "dev-1")
         device.start()
         assert device.wait_connected(10)
         device.publish(TOPICS.up("dev-1", Up.WINDOW), b"counts")

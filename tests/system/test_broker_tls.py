@@ -1,86 +1,50 @@
-"""A managed Mosquitto beyond loopback: devices by TLS under the fleet's own authority, the server on loopback."""
+"""A managed Mosquitto's two listeners: devices by TLS under the fleet's own authority, the server on loopback."""
 
-import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from edge_agent.contract.topics import Topics
-from fleet_server.broker.accounts import SERVER_USER, new_password
-from fleet_server.broker.brokers import TlsFiles
+from fleet_server.broker.accounts import SERVER_USER
 from fleet_server.broker.client import BrokerAddress
 from fleet_server.broker.mosquitto import Mosquitto
 from fleet_server.broker.session import Message, Session
+from tests.fakes.certificates import Certifier
 from tests.fakes.mosquitto import mosquitto_program
 from tests.fakes.mqtt import eventually
 
 pytestmark = pytest.mark.system
 
 TOPICS = Topics()
-PEM = serialization.Encoding.PEM
-
-
-def certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *, authority: bool
-) -> bytes:
-    """A certificate for 127.0.0.1, or of an authority, for an hour."""
-    now = dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )
-    if authority:
-        uses = dict.fromkeys(
-            ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
-        )
-        usage = x509.KeyUsage(**uses, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
-        builder = builder.add_extension(usage, critical=True)
-    else:
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-    return builder.sign(signer, hashes.SHA256()).public_bytes(PEM)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> TlsFiles:
-    authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    found = TlsFiles(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")
-    found.ca.write_bytes(certificate("fleet", authority, "fleet", authority, authority=True))
-    found.certificate.write_bytes(certificate("server", own, "fleet", authority, authority=False))
-    plain = serialization.NoEncryption()
-    found.key.write_bytes(own.private_bytes(PEM, serialization.PrivateFormat.PKCS8, plain))
-    return found
+def certifier(tmp_path: Path) -> Certifier:
+    return Certifier(tmp_path / "keys")
 
 
 @pytest.fixture
-def broker(tmp_path: Path, files: TlsFiles) -> Iterator[Mosquitto]:
+def broker(tmp_path: Path, certifier: Certifier) -> Iterator[Mosquitto]:
     found = Mosquitto(
-        mosquitto_program(), tmp_path / "m", TOPICS, listen_host="0.0.0.0", public_host="127.0.0.1", tls=files
+        mosquitto_program(),
+        tmp_path / "m",
+        TOPICS,
+        certifier.tls,
+        listen_host="0.0.0.0",
+        public_host="127.0.0.1",
     )
     found.start()
     yield found
     found.stop()
 
 
-def test_devices_come_by_tls_and_the_server_by_loopback(broker: Mosquitto) -> None:
-    password, end = new_password(), broker.endpoint()
-    broker.accounts.add("cam-1", password, "pi4")
-    device = Session(BrokerAddress(end.host, end.port, "cam-1", password, tls=True, ca_pem=end.ca_pem), "cam-1")
+def test_devices_come_by_tls_and_the_server_by_loopback(broker: Mosquitto, certifier: Certifier) -> None:
+    end, certificate = broker.endpoint(), certifier.certify("cam-1")
+    broker.accounts.add("cam-1", None, "pi4")
+    address = BrokerAddress(end.host, end.port, "cam-1", tls=True, ca_pem=end.ca_pem, certificate=certificate)
+    device = Session(address, "cam-1")
     server = Session(broker.address(), SERVER_USER, TOPICS.server_status())
     got: list[Message] = []
     device.subscribe([TOPICS.desired("cam-1")], got.append)
@@ -106,10 +70,10 @@ def test_the_servers_own_listener_is_on_loopback_alone(broker: Mosquitto, tmp_pa
 # paho leaves the socket of a refused handshake to the collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ca_pem", ["own", None])
-def test_a_stranger_in_the_brokers_place_is_not_trusted(broker: Mosquitto, ca_pem: str | None) -> None:
+def test_a_stranger_in_the_brokers_place_is_not_trusted(broker: Mosquitto, tmp_path: Path, ca_pem: str | None) -> None:
     """Under another authority, or the machine's, the certificate does not verify and nothing is sent."""
-    end, key = broker.endpoint(), ec.generate_private_key(ec.SECP256R1())
-    other = certificate("other", key, "other", key, authority=True).decode() if ca_pem else None
+    end = broker.endpoint()
+    other = Certifier(tmp_path / "other").authority.pem if ca_pem else None
     session = Session(BrokerAddress(end.host, end.port, "cam-1", "pw", tls=True, ca_pem=other), "cam-1")
     session.start()
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.enrolment import EnrolmentError, enrol, is_loopback, split_token
+from edge_agent.adapters.enrolment import EnrolmentError, enrol, find_authority, is_loopback, split_token
 from edge_agent.contract import codec
 from edge_agent.contract.enrolment import Enrolment, EnrolRequest
 from edge_agent.contract.messages import Capabilities
@@ -80,42 +80,53 @@ def request(pin: str) -> EnrolRequest:
     return EnrolRequest(f"secret.{pin}", "dev", "d" * 64, BOARD)
 
 
-def pin_of(key: str) -> str:
-    return sha256(bytes.fromhex(key)).hexdigest()
-
-
-def test_on_loopback_the_pin_is_the_servers_key(api: FakeApi) -> None:
+def test_the_pin_is_of_the_authority_on_loopback_too(api: FakeApi, tmp_path: Path) -> None:
+    der, _ = authority(tmp_path, "fleet")
     url = f"http://127.0.0.1:{api.server_port}/"
-    assert enrol(url, request(pin_of(SERVER_KEY))) == ANSWER
+    api.ca_pem = b"junk before\n" + ssl.DER_cert_to_PEM_cert(der).encode()
+    with pytest.raises(EnrolmentError, match="no certificate"):
+        find_authority(url, f"secret.{sha256(der).hexdigest()}")
+    api.ca_pem = ssl.DER_cert_to_PEM_cert(der).encode()
+    found = find_authority(url, f"secret.{sha256(der).hexdigest()}")
+    assert ssl.PEM_cert_to_DER_cert(found) == der
+    assert enrol(url, request("a" * 64), found) == ANSWER
     assert api.sent[0]["token"] == "secret"
-    with pytest.raises(EnrolmentError, match="not the one that the token was made for"):
-        enrol(url, request(pin_of("e" * 64)))
+    with pytest.raises(EnrolmentError, match="authority is not the one"):
+        find_authority(url, f"secret.{'e' * 64}")
+    assert len(api.sent) == 1  # the secret goes to no other server
 
 
 def test_a_refusal_is_told_in_the_servers_words(api: FakeApi) -> None:
     api.status, api.answer = 403, b'{"title":"Forbidden","detail":"the token has been used"}'
     with pytest.raises(EnrolmentError, match="403: the token has been used"):
-        enrol(f"http://127.0.0.1:{api.server_port}", request(pin_of(SERVER_KEY)))
+        enrol(f"http://127.0.0.1:{api.server_port}", request("a" * 64), "")
 
 
-@pytest.mark.parametrize("answer", [b"", b"{}", b"<html>", codec.encode(ANSWER).replace(b'"dev"', b'"other"')])
+LETS_NOBODY_IN = codec.encode(Enrolment("dev", SERVER_KEY, "edgeloop/v1", "127.0.0.1", 1883))
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"{}", b"<html>", codec.encode(ANSWER).replace(b'"dev"', b'"other"'), LETS_NOBODY_IN]
+)
 def test_a_wrong_answer_is_refused(api: FakeApi, answer: bytes) -> None:
     api.answer = answer
     with pytest.raises(EnrolmentError):
-        enrol(f"http://127.0.0.1:{api.server_port}", request(pin_of(SERVER_KEY)))
+        enrol(f"http://127.0.0.1:{api.server_port}", request("a" * 64), "")
 
 
 @pytest.mark.parametrize("url", ["http://fleet.example", "http://10.0.0.1:80", "ftp://127.0.0.1", "fleet.example"])
 def test_plain_http_beyond_loopback_is_refused(url: str) -> None:
     with pytest.raises(EnrolmentError, match="https"):
-        enrol(url, request(pin_of(SERVER_KEY)))
+        find_authority(url, f"secret.{'a' * 64}")
+    with pytest.raises(EnrolmentError, match="https"):
+        enrol(url, request("a" * 64), "")
 
 
 def test_no_server_is_said_so() -> None:
     api = FakeApi()
     api.server_close()
     with pytest.raises(EnrolmentError, match="cannot be reached"):
-        enrol(f"http://127.0.0.1:{api.server_port}", request(pin_of(SERVER_KEY)))
+        find_authority(f"http://127.0.0.1:{api.server_port}", f"secret.{'a' * 64}")
 
 
 @pytest.mark.parametrize("token", ["", "secret", "secret.", "." + "a" * 64, "secret." + "a" * 63, "secret." + "G" * 64])
@@ -138,15 +149,15 @@ def test_over_tls_the_pin_is_the_authority(tmp_path: Path) -> None:
     api.socket = context.wrap_socket(api.socket, server_side=True)
     with serving(api):
         url = f"https://127.0.0.1:{api.server_port}"
-        api.ca_pem = ssl.DER_cert_to_PEM_cert(der).encode()
-        assert enrol(url, request(sha256(der).hexdigest())) == ANSWER
+        pem, other_pem = ssl.DER_cert_to_PEM_cert(der), ssl.DER_cert_to_PEM_cert(other_der)
+        api.ca_pem = pem.encode()
+        assert (
+            enrol(url, request(sha256(der).hexdigest()), find_authority(url, f"s.{sha256(der).hexdigest()}")) == ANSWER
+        )
         with pytest.raises(EnrolmentError, match="authority is not the one"):
-            enrol(url, request(sha256(other_der).hexdigest()))
-        api.ca_pem = ssl.DER_cert_to_PEM_cert(other_der).encode()  # the right authority's text from a wrong server
+            find_authority(url, f"s.{sha256(other_der).hexdigest()}")
         sent = len(api.sent)
-        with pytest.raises(EnrolmentError, match="cannot be reached"):
-            enrol(url, request(sha256(other_der).hexdigest()))
+        for believed in (other_pem, "", "no certificate"):  # the right authority's text from a wrong server
+            with pytest.raises(EnrolmentError, match=r"cannot be reached|not known here"):
+                enrol(url, request(sha256(other_der).hexdigest()), believed)
         assert len(api.sent) == sent  # the secret was not sent to it
-        api.ca_pem = b"no certificate"
-        with pytest.raises(EnrolmentError, match="no certificate"):
-            enrol(url, request(sha256(der).hexdigest()))

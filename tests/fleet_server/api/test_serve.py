@@ -13,6 +13,7 @@ import pytest
 
 from fleet_server.app import serve
 from fleet_server.config import ReadyInfo, ServerConfig, SetupError
+from tests.fakes.certificates import csr_pem
 
 pytestmark = [
     pytest.mark.system,
@@ -62,6 +63,7 @@ def test_starts_answers_streams_and_ends(config: ServerConfig) -> None:
                     "token": token,
                     "device": "pi-1",
                     "public_key": "ab" * 32,
+                    "csr": csr_pem("pi-1"),
                     "capabilities": {
                         "arch": "aarch64",
                         "cores": 4,

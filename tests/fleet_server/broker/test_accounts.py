@@ -35,10 +35,18 @@ def test_files_are_in_the_order_of_names_so_that_they_compare() -> None:
 def test_each_device_reads_its_own_cohort() -> None:
     text = render_access(Topics("r"), {"cam-1": "pi4", "cam-2": "zero2w"})
     sections = dict(part.split("\n", 1) for part in text.split("user ")[1:])
-    assert "topic read r/c/pi4/+" in sections["cam-1"]
+    assert sections["cam-1"].split("\n") == ["topic read r/c/pi4/+", "", ""]
+    assert text.index("pattern read r/trust/+") < text.index("user ")
     assert "zero2w" not in sections["cam-1"]
     assert "write" not in sections["cam-1"]
     assert "pattern write r/d/%u/up/#" in text
+
+
+def test_who_is_locked_out_has_one_line_that_denies_everything() -> None:
+    text = render_access(Topics("r"), {"cam-2": "pi4"}, ["cam-1"])
+    assert "user cam-1\ntopic deny r/#\n" in text
+    with pytest.raises(ValueError, match="is 1 to 64"):
+        render_access(Topics(), {}, ["cam\ntopic readwrite #"])
 
 
 @pytest.mark.parametrize(("device", "cohort"), [("cam\ntopic readwrite #", "pi4"), ("cam-1", "+/#"), ("#", "pi4")])

@@ -6,11 +6,11 @@ import pytest
 
 from edge_agent.contract.topics import Topics
 from fleet_server.broker import brokers
-from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, TlsFiles, is_loopback
+from fleet_server.broker.brokers import BrokerKind, BrokerSetupError, is_loopback
 from fleet_server.broker.choice import open_broker
 from fleet_server.broker.client import BrokerAddress
 from fleet_server.broker.external import parse_broker_url
-from fleet_server.broker.mosquitto import Mosquitto
+from tests.fakes.certificates import Certifier
 
 TOPICS = Topics()
 
@@ -33,7 +33,7 @@ def absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_auto_is_mosquitto_where_it_is_installed(tmp_path: Path) -> None:
-    assert open_broker("auto", tmp_path, TOPICS).kind is BrokerKind.MOSQUITTO
+    assert open_broker("auto", tmp_path, TOPICS, tls=Certifier(tmp_path / "keys").tls).kind is BrokerKind.MOSQUITTO
     assert open_broker("iotcore", tmp_path, TOPICS).kind is BrokerKind.IOTCORE
 
 
@@ -55,13 +55,14 @@ def test_a_variable_that_names_no_program_is_told(tmp_path: Path, monkeypatch: p
         open_broker("auto", tmp_path, TOPICS)
 
 
-def test_no_open_listener_beyond_loopback(installed: Path, tmp_path: Path) -> None:
-    with pytest.raises(BrokerSetupError, match="without TLS"):
-        open_broker("mosquitto", tmp_path, TOPICS, listen_host="0.0.0.0").start()
-    files = TlsFiles(tmp_path / "c", tmp_path / "k", tmp_path / "ca")
-    on_loopback = open_broker("mosquitto", tmp_path, TOPICS, tls=files)
-    assert isinstance(on_loopback, Mosquitto)
-    assert on_loopback.endpoint().ca_pem is None
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_no_listener_without_certificates(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BrokerSetupError, match="needs the certificates"):
+        open_broker("mosquitto", tmp_path, TOPICS, listen_host=host)
+    made = open_broker("mosquitto", tmp_path, TOPICS, listen_host=host, tls=Certifier(tmp_path / "keys").tls)
+    assert "BEGIN CERTIFICATE" in (made.endpoint().ca_pem or "")
+    assert made.accounts.certificates
 
 
 def test_an_external_broker_says_what_to_configure(tmp_path: Path) -> None:
@@ -70,6 +71,11 @@ def test_an_external_broker_says_what_to_configure(tmp_path: Path) -> None:
     assert broker.address() == BrokerAddress("127.0.0.1", 1884, "_server", "pw")
     assert not broker.accounts.enforced
     assert f"{TOPICS.root}/d/%u/up/#" in broker.accounts.advice
+    assert "password" in broker.accounts.advice
+    assert not broker.accounts.certificates
+    other = open_broker("mqtt://_server:pw@127.0.0.1:1884", tmp_path, TOPICS, certificates=True)
+    assert "keys/crl.pem" in other.accounts.advice
+    assert other.accounts.certificates
 
 
 def test_urls() -> None:

@@ -35,6 +35,7 @@ class Notes:
     def __init__(self) -> None:
         self.statuses: list[tuple[str, Status]] = []
         self.reports: list[Reported] = []
+        self.disordered: list[Reported] = []
         self.healths: list[tuple[str, Health]] = []
         self.windows: list[Window] = []
         self.events: list[Event] = []
@@ -49,6 +50,9 @@ class Notes:
     def on_reported(self, reported: Reported, envelope: bytes) -> None:
         assert PayloadType.REPORTED.encode() in envelope
         self.reports.append(reported)
+
+    def on_disordered(self, reported: Reported) -> None:
+        self.disordered.append(reported)
 
     def on_health(self, device: str, health: Health) -> None:
         self.healths.append((device, health))
