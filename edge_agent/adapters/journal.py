@@ -68,7 +68,7 @@ class Journal:
                 raise JournalError(f"{path} has schema {schema}; this agent knows {_SCHEMA}")
             db.executescript(_TABLES)
             db.execute(f"PRAGMA user_version={_SCHEMA:d}")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes a damaged schema as it is
             db.close()
             raise JournalError(f"{path} is damaged: {error}; move it away to begin anew") from error
         except JournalError:

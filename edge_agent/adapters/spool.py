@@ -60,7 +60,7 @@ class Spool:
         """
         try:
             return cls(_connect(path, cap_mb), int(cap_mb * MIB))
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite quotes a damaged schema as it is
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             return cls(_connect(path, cap_mb), int(cap_mb * MIB))
@@ -184,7 +184,7 @@ def _connect(path: Path, cap_mb: float) -> sqlite3.Connection:
         db.execute("PRAGMA cache_size=-256")
         db.execute("PRAGMA wal_autocheckpoint=64")
         db.executescript(_TABLE)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         db.close()
         raise
     return db
