@@ -204,7 +204,7 @@ def _connect(path: Path, lost: Callable[[], Update | None]) -> tuple[sqlite3.Con
         _examine(db)
         rebuilt = _transact(db, lambda: _make(db, schema, lost)) if schema != _SCHEMA else ""
         _load(db)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         db.close()
         if is_damage(error):
             raise _DamagedError(str(error)) from error

@@ -79,7 +79,7 @@ class Spool:
         try:
             try:
                 return cls(_connect(path, cap_mb), int(cap_mb * MIB))
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if not is_damage(error):
                     raise
                 _log.error("spool_damaged detail=%r", str(error))
@@ -276,7 +276,7 @@ def _connect(path: Path | str, cap_mb: float) -> sqlite3.Connection:
         db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES:d}")
         db.execute(f"PRAGMA journal_size_limit={4 * _WAL_PAGES * _PAGE_BYTES:d}")
         db.executescript(_TABLES)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         db.close()
         raise
     return db

@@ -17,8 +17,10 @@ _UNREADABLE = frozenset(
 _DAMAGE = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether what is in the file is not what was written: garbled, of another form, or of sectors that do not read."""
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes a damaged schema as it is
+        return True
     code = _code(error)
     return code in _UNREADABLE or code & _PRIMARY in _DAMAGE
 
