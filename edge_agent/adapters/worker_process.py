@@ -14,10 +14,11 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from edge_agent.adapters.marks import Marks
 from edge_agent.contract import codec
 from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
@@ -57,12 +58,16 @@ class WorkerSaid:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGone:
-    """Worker number `worker` ended; `orderly` after it had drained, else with the reason and a short account."""
+    """Worker number `worker` ended; `orderly` after it had drained, else with the reason and a short account.
+
+    `suspects` are the places, in its load, of the models that were at work at that moment.
+    """
 
     worker: int
     orderly: bool
     reason: Reason
     detail: str
+    suspects: tuple[int, ...] = ()
 
 
 WorkerInput = WorkerSaid | WorkerGone
@@ -110,9 +115,10 @@ def spawn(
         OSError: no process or socket can be made.
     """
     ours, theirs = socket.socketpair()
+    marks = Marks()
     with theirs:
         ours.settimeout(_SEND_TIMEOUT_S)
-        command = [*limits.command, "--control-fd", str(theirs.fileno())]
+        command = [*limits.command, "--control-fd", str(theirs.fileno()), "--marks-fd", str(marks.fd)]
         for listener in listeners:
             command += ["--listen-fd", str(listener.fileno())]
         try:
@@ -121,14 +127,15 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), *(listener.fileno() for listener in listeners)),
+                pass_fds=(theirs.fileno(), marks.fd, *(listener.fileno() for listener in listeners)),
                 env=_ENVIRONMENT | dict(limits.environment),
             )
         except OSError:
             ours.close()
+            marks.close()
             raise
     _limit(child.pid, limits)
-    reader = _Reader(number, child, ours, put)
+    reader = _Reader(number, child, ours, marks, put)
     threading.Thread(target=reader.run, name=f"worker-{number}", daemon=True).start()
     return WorkerProcess(number, child, ours)
 
@@ -146,11 +153,17 @@ class _Reader:
     """Reads one worker until its end."""
 
     def __init__(
-        self, number: int, child: "subprocess.Popen[bytes]", control: socket.socket, put: Callable[[WorkerInput], None]
+        self,
+        number: int,
+        child: "subprocess.Popen[bytes]",
+        control: socket.socket,
+        marks: Marks,
+        put: Callable[[WorkerInput], None],
     ) -> None:
         self._number = number
         self._child = child
         self._control = control
+        self._marks = marks
         self._put = put
         self._line = bytearray()
         self._tail = bytearray()
@@ -170,7 +183,9 @@ class _Reader:
                         selector.unregister(key.fileobj)
         status = self._child.wait()
         self._control.close()
-        self._put(self._gone(status))
+        gone = replace(self._gone(status), suspects=self._marks.read())
+        self._marks.close()
+        self._put(gone)
 
     def _read_control(self) -> bool:
         """Take in what has arrived; `False` at the end of the stream."""

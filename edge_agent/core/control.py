@@ -113,11 +113,15 @@ class ModelBeat:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The worker's main loop turns. `oldest_request_s` is the age of the longest inference under way (0 if none)."""
+    """The worker's main loop turns. `oldest_request_s` is the age of the longest inference under way (0 if none).
+
+    `memory_mb` is what is resident and anonymous, `data_mb` what its limit (RLIMIT_DATA) counts.
+    """
 
     models: tuple[ModelBeat, ...]
     oldest_request_s: float
     memory_mb: float
+    data_mb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def _compose(
     telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
     limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
-    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
+    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, config.worker.memory_mb)
     service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
     updates = Updates(
         UpdateParts(

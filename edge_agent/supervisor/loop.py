@@ -152,6 +152,9 @@ class Loop:
                 _log.log(logging.ERROR if storm else logging.WARNING, "worker_lost reason=%s detail=%r", reason, detail)
                 telemetry.tell(code, f"{detail}{again}", None, {"reason": str(reason)})
                 self._restarting = True
+            case news_room.Worn(reason, detail):
+                _log.warning("worker_worn detail=%r", detail)
+                telemetry.tell(EventCode.WORKER_RESTARTED, detail, None, {"reason": str(reason)})
             case news_room.NowServing(trial):
                 if self._restarting and not trial:
                     telemetry.tell(EventCode.WORKER_RESTARTED, "a fresh worker serves")

@@ -40,8 +40,19 @@ class ServingLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Worn:
+    """The serving worker's memory has grown towards its limit; a fresh one is started to take its place."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Guilty:
-    """A bundle of the wanted set does not load any more; the others are served without it."""
+    """A bundle of the wanted set does not load any more, ends its workers, or answers nothing right.
+
+    The others are served without it.
+    """
 
     digest: str
     detail: str
@@ -62,4 +73,4 @@ class Window:
     closed: WindowClosed
 
 
-News = Proven | TrialFailed | NowServing | ServingLost | Guilty | Counted | Window
+News = Proven | TrialFailed | NowServing | ServingLost | Worn | Guilty | Counted | Window

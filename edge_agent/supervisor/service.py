@@ -3,7 +3,9 @@
 House rules: the wanted set is state, and `tick` makes the world agree with it: no worker, or one with another set,
 means that a fresh one is started; when it serves, the one before drains. A trial worker of an update stands beside and
 takes the place of the serving one on `promote`. A worker that is silent, or stuck in one request, is killed; one that
-crashes is started again after a growing delay. What happened is returned as news; nothing here decides on updates.
+crashes is started again after a growing delay; one whose memory grows towards its limit is replaced before it dies. A
+model that was at work in too many ends, or answers nothing right, is named guilty. What happened is returned as news;
+nothing here decides on updates.
 """
 
 import random
@@ -24,7 +26,18 @@ from edge_agent.core.control import (
     WindowClosed,
 )
 from edge_agent.core.retry import Backoff, CrashLog
-from edge_agent.supervisor.news import Counted, Guilty, News, NowServing, Proven, ServingLost, TrialFailed, Window
+from edge_agent.core.suspect_rules import StrikeLog, judge_memory
+from edge_agent.supervisor.news import (
+    Counted,
+    Guilty,
+    News,
+    NowServing,
+    Proven,
+    ServingLost,
+    TrialFailed,
+    Window,
+    Worn,
+)
 from edge_agent.supervisor.worker_phases import Phase, ServiceTimes, Worker, configuration, overdue, same_bundles
 
 _BACKOFF = Backoff(first_s=1.0, max_s=60.0)
@@ -37,7 +50,7 @@ Spawn = Callable[[int], WorkerProcess]
 class Service:
     """The workers of the device."""
 
-    def __init__(self, spawn: Spawn, times: ServiceTimes) -> None:
+    def __init__(self, spawn: Spawn, times: ServiceTimes, chance: Callable[[], float] = random.random) -> None:
         self._spawn = spawn
         self._times = times
         self._count = 0
@@ -46,7 +59,9 @@ class Service:
         self._fresh: Worker | None = None
         self._trial: Worker | None = None
         self._draining: dict[int, Worker] = {}
+        self._chance = chance
         self._crashes = CrashLog()
+        self._strikes = StrikeLog()
         self._retry_at = 0.0
 
     @property
@@ -199,7 +214,31 @@ class Service:
                 worker.process.kill()
             return ()
         worker.deadline = now + self._times.hang_s
-        return (Counted(worker.process.number, beat),)
+        worker.first_beat = worker.first_beat or beat
+        return (Counted(worker.process.number, beat), *self._look_at(worker, beat, now))
+
+    def _look_at(self, worker: Worker, beat: Beat, now: float) -> tuple[News, ...]:
+        """Look for what a beat shows: a model that answers nothing right, memory that grows towards its limit."""
+        sick = {one.model: one for one in worker.sick.sick(beat.models, now)}
+        guilty = tuple(
+            Guilty(model.digest, f"none of its last rows was answered: {sick[model.model].err_n} in error")
+            for model in (self._wanted.models if self._wanted else ())  # not what is being replaced already
+            if model.model in sick and model in worker.load.models
+        )
+        if guilty or worker.first_beat is None or self._fresh is not None or now < self._retry_at:
+            return guilty
+        if (worn := judge_memory(worker.first_beat, beat, self._times.memory_mb)) is None or self._wanted is None:
+            return ()
+        return self._replace(worn, self._wanted, now)
+
+    def _replace(self, worn: str, wanted: Load, now: float) -> tuple[News, ...]:
+        """Start the worker that takes the place of a worn one; a set that wears one out after the other has to wait."""
+        self._count_end(now)
+        try:
+            self._fresh = self._start(wanted, now)
+        except OSError as error:
+            return (Worn(Reason.OUT_OF_MEMORY, f"{worn}; no worker can be started: {error}"),)
+        return (Worn(Reason.OUT_OF_MEMORY, worn),)
 
     def _gone(self, worker: Worker, event: WorkerGone, now: float) -> tuple[News, ...]:
         reason, detail = (Reason.WORKER_HUNG, worker.killed) if worker.killed else (event.reason, event.detail)
@@ -212,14 +251,21 @@ class Service:
             self._fresh = None
         else:
             self._serving = None
-        return self._crashed(reason, detail, now)
+        lost = self._crashed(reason, detail, now)
+        self._strikes = self._strikes.add(worker.digests(event.suspects), now, loading=worker.phase is Phase.LOADING)
+        if (guilty := self._strikes.guilty()) is None:
+            return lost
+        self._strikes = self._strikes.without(guilty)
+        return (*lost, Guilty(guilty, f"{reason} again and again while it was at work: {detail}"))
 
     def _crashed(self, reason: Reason, detail: str, now: float) -> tuple[News, ...]:
+        self._count_end(now)
+        return (ServingLost(reason, detail, self._crashes.is_storm),)
+
+    def _count_end(self, now: float) -> None:
         self._crashes = self._crashes.add(now)
         if self._crashes.attempt > 0:  # the first restart is at once; chance keeps later ones of many devices apart
-            jitter = 0.5 + random.random() / 2  # noqa: S311 - decides nothing that needs to be secret
-            self._retry_at = now + _BACKOFF.delay_s(self._crashes.attempt - 1, jitter)
-        return (ServingLost(reason, detail, self._crashes.is_storm),)
+            self._retry_at = now + _BACKOFF.delay_s(self._crashes.attempt - 1, 0.5 + self._chance() / 2)
 
     def _start(self, load: Load, now: float) -> Worker:
         self._count += 1

@@ -171,7 +171,7 @@ class Updates:
                 self._fail(Verdict(Result.FAILED, reason, detail, model_of(self.update, digest)), now)
             case news_room.NowServing(trial=True), UpdateState.SWITCHING:
                 self._move(Move.SWITCHED, now)
-            case news_room.ServingLost(reason, detail), UpdateState.SOAKING:
+            case news_room.ServingLost(reason, detail) | news_room.Worn(reason, detail), UpdateState.SOAKING:
                 self._fail(Verdict(Result.FAILED, reason, detail), now)
             case news_room.Counted(beat=beat), UpdateState.SOAKING:
                 self._beat, self._beat_at = beat, now

@@ -1,10 +1,11 @@
 """One worker as the service sees it: its load, its phase, and until when something must happen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from edge_agent.adapters.worker_process import WorkerProcess
-from edge_agent.core.control import Configure, Load, LoadModel
+from edge_agent.core.control import Beat, Configure, Load, LoadModel
+from edge_agent.core.suspect_rules import SickLog
 
 
 class Phase(StrEnum):
@@ -26,14 +27,21 @@ class Worker:
     phase: Phase
     deadline: float
     killed: str = ""
+    first_beat: Beat | None = None
+    sick: SickLog = field(default_factory=SickLog)
+
+    def digests(self, places: tuple[int, ...]) -> tuple[str, ...]:
+        """Return the digests of the models at these places of its load."""
+        return tuple(self.load.models[place].digest for place in places if place < len(self.load.models))
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceTimes:
-    """Patience in seconds: silence (or one request) of a serving worker, and loading."""
+    """Patience in seconds: silence (or one request) of a serving worker, and loading; its limit of data memory, MiB."""
 
     hang_s: float
     load_timeout_s: float
+    memory_mb: float = float("inf")
 
 
 def same_bundles(a: Load, b: Load) -> bool:

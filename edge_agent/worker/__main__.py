@@ -10,6 +10,7 @@ from edge_agent.adapters.lean_import import without_openssl_hashes
 
 with without_openssl_hashes():
     from edge_agent.adapters.http_message import Limits
+    from edge_agent.adapters.marks import Marker
     from edge_agent.worker.app import Worker
     from edge_agent.worker.channel import ControlChannel
     from edge_agent.worker.memory import limit_memory
@@ -26,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     channel = ControlChannel(socket.socket(fileno=options.control_fd))
     listeners = [socket.socket(fileno=fd) for fd in options.listen_fd]
     limits = Limits(body_bytes=options.max_body_kib * 1024, connections=options.max_connections)
-    clean = Worker(channel, listeners, limits=limits, threads=options.threads).run()
+    marker = Marker(options.marks_fd)
+    clean = Worker(channel, listeners, limits=limits, threads=options.threads, marker=marker).run()
     channel.close()
     if not clean:
         # A thread sits in a runtime that does not return; an orderly end would wait for it.
@@ -41,6 +43,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m edge_agent.worker")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", default=[])
+    parser.add_argument("--marks-fd", type=int, default=-1, help="shared memory that says which models are at work")
     parser.add_argument("--memory-mb", type=int, default=0, help="limit of the process's data in MiB; 0: none")
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
     parser.add_argument("--max-body-kib", type=int, default=1024)

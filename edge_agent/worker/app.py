@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.adapters.http_message import Limits
 from edge_agent.adapters.http_server import HttpServer
+from edge_agent.adapters.marks import Marker
 from edge_agent.contract.messages import Proof
 from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
@@ -50,12 +51,19 @@ class Worker:
     """One worker process: `run` returns when it was drained or its supervisor is gone."""
 
     def __init__(
-        self, channel: ControlChannel, listeners: Sequence[socket.socket], *, limits: Limits, threads: int
+        self,
+        channel: ControlChannel,
+        listeners: Sequence[socket.socket],
+        *,
+        limits: Limits,
+        threads: int,
+        marker: Marker | None = None,
     ) -> None:
         self._channel = channel
         self._listeners = tuple(listeners)
         self._limits = limits
         self._threads = threads
+        self._marker = marker or Marker()
         self._models: dict[str, ServedModel] = {}
         self._server: HttpServer | None = None
         self._beat_s = 1.0
@@ -106,12 +114,16 @@ class Worker:
         self._beat_s = command.beat_s
         models: dict[str, ServedModel] = {}
         proofs: list[Proof] = []
-        for wanted in command.models:
+        for place, wanted in enumerate(command.models):
+            self._marker.set(place, 1)  # a model that ends the process while it is loaded is known by this
             failure = self._load_one(wanted, command, models, proofs)
+            self._marker.set(place, 0)
             if failure is not None:
                 self._channel.send(failure)
                 return
         self._models = models
+        for place, wanted in enumerate(command.models):
+            models[wanted.model].mark_with(self._marker, place)
         gc.collect()
         gc.freeze()  # the runtime's modules stay for good: no collection has to walk them between two predictions
         self._channel.send(Loaded(tuple(proofs)))
@@ -124,7 +136,8 @@ class Worker:
             from edge_agent.worker.bundle import BundleError
             from edge_agent.worker.loading import load_model
         except (ImportError, MemoryError) as error:
-            return LoadFailed(wanted.digest, Reason.LOAD_FAILED, f"numpy cannot be imported here: {error}")
+            reason = Reason.OUT_OF_MEMORY if isinstance(error, MemoryError) else Reason.LOAD_FAILED
+            return LoadFailed(wanted.digest, reason, f"numpy cannot be imported here: {error}")
         try:
             served, proof = load_model(
                 wanted,
@@ -187,7 +200,8 @@ class Worker:
             model.meter.tick()
         beats = tuple(model.meter.beat() for model in self._models.values())
         oldest = max((model.oldest_request_s() for model in self._models.values()), default=0.0)
-        self._channel.send(Beat(beats, oldest, read_memory().anonymous_mb))
+        memory = read_memory()
+        self._channel.send(Beat(beats, oldest, memory.anonymous_mb, memory.data_mb))
 
     def _finish(self) -> bool:
         clean = self._close_server()

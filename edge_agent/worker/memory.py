@@ -9,7 +9,7 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident and anonymous memory now; the peak of anonymous memory.
+    """Resident and anonymous memory now; the peak of anonymous memory; data memory, which is what RLIMIT_DATA counts.
 
     Linux keeps a peak of resident memory alone (VmHWM), so the file-backed part of now is taken off it.
     """
@@ -17,6 +17,7 @@ class Memory:
     resident_mb: float
     anonymous_mb: float
     anonymous_peak_mb: float
+    data_mb: float
 
 
 def read_memory() -> Memory:
@@ -24,10 +25,10 @@ def read_memory() -> Memory:
     kib = {
         name: int(rest.split()[0])
         for name, _, rest in (line.partition(":") for line in _STATUS.read_text().splitlines())
-        if name in ("VmRSS", "VmHWM", "RssAnon", "RssFile", "RssShmem")
+        if name in ("VmRSS", "VmHWM", "RssAnon", "RssFile", "RssShmem", "VmData")
     }
     peak = max(kib["RssAnon"], kib["VmHWM"] - kib["RssFile"] - kib["RssShmem"])
-    return Memory(kib["VmRSS"] / 1024, kib["RssAnon"] / 1024, peak / 1024)
+    return Memory(kib["VmRSS"] / 1024, kib["RssAnon"] / 1024, peak / 1024, kib["VmData"] / 1024)
 
 
 def limit_memory(megabytes: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.adapters.http_message import Answer
+from edge_agent.adapters.marks import Marker
 from edge_agent.adapters.runtimes import RuntimeFaultError
 from edge_agent.contract.manifest import Manifest
 from edge_agent.contract.messages import AgentSettings
@@ -47,6 +48,7 @@ class ServedModel:
         self._reader = RowReader(model.names)
         self._one_target = model.manifest.output.columns == 1
         self._running: dict[int, float] = {}
+        self._marker, self._place = Marker(), 0
         labels = [json.dumps(label) for label in model.rule.labels]
         self._label_texts = np.array(labels, object)
         self._named = f'","model":{json.dumps(model.manifest.model)},"version":{version},'
@@ -60,6 +62,10 @@ class ServedModel:
         """Decide by `threshold` from now on; None is the manifest's own."""
         self.model.rule = rule_of(self.manifest.output, threshold)
 
+    def mark_with(self, marker: Marker, place: int) -> None:
+        """Mark from now on in `place` whether predictions are under way, for the case that one ends the process."""
+        self._marker, self._place = marker, place
+
     def oldest_request_s(self) -> float:
         """Return the age of the longest inference under way, 0 if none."""
         starts = list(self._running.values())
@@ -71,6 +77,7 @@ class ServedModel:
         model.check(x)
         thread = threading.get_ident()
         start = self._running[thread] = time.perf_counter()
+        self._marker.set(self._place, len(self._running))
         try:
             prediction = model.answer(x, threshold)
         except NonFiniteOutputError as error:
@@ -81,6 +88,7 @@ class ServedModel:
             raise
         finally:
             del self._running[thread]
+            self._marker.set(self._place, len(self._running))
         meter.record(x, prediction, (time.perf_counter() - start) * 1e6)
         return prediction
 

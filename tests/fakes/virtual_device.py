@@ -39,7 +39,7 @@ from tests.fakes.virtual_broker import DEVICE, TOPICS, VirtualBroker, VirtualSer
 from tests.fakes.virtual_worker import VirtualWorker
 
 BOARD = Capabilities("aarch64", 4, 4096.0, 2048.0, 9000.0, {"onnx": "1.20.0"}, "3.11.2", "0.1.0", "pi4")
-TIMES = ServiceTimes(hang_s=10.0, load_timeout_s=20.0)
+TIMES = ServiceTimes(hang_s=10.0, load_timeout_s=20.0, memory_mb=512.0)
 
 
 class CutJournal(Journal):
@@ -207,7 +207,7 @@ class VirtualDevice:
             self.cutter.at("spawn>")
             return made
 
-        self.service = Service(spawn, self.times)
+        self.service = Service(spawn, self.times, self.chance)
         parts = UpdateParts(
             self.journal, trust, chunks, slots, self.disk, fetcher, self.service, reporter, lambda: BOARD, self._tell
         )

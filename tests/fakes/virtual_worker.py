@@ -47,6 +47,8 @@ class VirtualWorker(WorkerProcess):
         self._models: list[tuple[LoadModel, Behaviour]] = []
         self._rows: dict[str, list[int]] = {}
         self._windows_at: float = 0.0
+        self._beats = 0
+        self._at_work: tuple[int, ...] = ()
         self._since = 0.0
 
     @property
@@ -75,11 +77,12 @@ class VirtualWorker(WorkerProcess):
     def kill(self) -> None:
         self.die(Reason.OUT_OF_MEMORY, "the worker was ended by SIGKILL")
 
-    def die(self, reason: Reason, detail: str) -> None:
-        """End at once, as a signal or a crash does it."""
+    def die(self, reason: Reason, detail: str, *suspects: int) -> None:
+        """End at once, as a signal or a crash does it, with these models at work."""
+        suspects = suspects or self._at_work
         if self.alive:
             self.alive = self.serves = False
-            self._world.after(0.01, lambda: self._put(WorkerGone(self.number, False, reason, detail)))
+            self._world.after(0.01, lambda: self._put(WorkerGone(self.number, False, reason, detail, suspects)))
 
     def vanish(self) -> None:
         """End with the supervisor, whom nobody tells any more."""
@@ -98,14 +101,15 @@ class VirtualWorker(WorkerProcess):
         self._after(0.2 + sum(delays), self._loaded)
 
     def _loaded(self) -> None:
-        for model, behaviour in self._models:
+        for place, (model, behaviour) in enumerate(self._models):
             fate = behaviour.load if model.digest in self._load.prove else behaviour.reload
             match fate:
                 case "crash":
-                    return self.die(Reason.WORKER_CRASHED, "the worker was ended by SIGABRT")
+                    return self.die(Reason.WORKER_CRASHED, "the worker was ended by SIGABRT", place)
                 case "oom":
-                    return self.die(Reason.OUT_OF_MEMORY, "the worker ended with status 1: MemoryError")
+                    return self.die(Reason.OUT_OF_MEMORY, "the worker ended with status 1: MemoryError", place)
                 case "hang":
+                    self._at_work = (place,)
                     return None
                 case "ok":
                     self._rows[model.model] = [0, 0]
@@ -123,20 +127,23 @@ class VirtualWorker(WorkerProcess):
     def _beat(self) -> None:
         age, oldest = self._world.now - self._since, 0.0
         beats = []
-        for model, behaviour in self._models:
+        for place, (model, behaviour) in enumerate(self._models):
             if 0 < behaviour.crash_after_s <= age:
-                return self.die(Reason.WORKER_CRASHED, "the worker was ended by SIGABRT")
+                return self.die(Reason.WORKER_CRASHED, "the worker was ended by SIGABRT", place)
             if 0 < behaviour.silent_after_s <= age:
                 return None
             if 0 < behaviour.stuck_after_s <= age:
-                oldest = 3600.0
+                oldest, self._at_work = 3600.0, (place,)
             rows = self._rows[model.model]
             rows[0] += behaviour.rows_per_beat
-            rows[1] += behaviour.errors_per_beat
+            sick = 0 < behaviour.errs_after_s <= age
+            rows[1] += behaviour.rows_per_beat if sick else behaviour.errors_per_beat
             beats.append(ModelBeat(model.model, model.version, rows[0], rows[1], 0, 0.1, 0.2, 0.3, 0.9, 0, 0, 0))
         if self._world.now - self._windows_at >= self._load.settings.window_s:
             self._close_windows()
-        self._say(Beat(tuple(beats), oldest, 10.0))
+        self._beats += 1
+        grown = self._beats * sum(one.grows_mb for _, one in self._models)
+        self._say(Beat(tuple(beats), oldest, 10.0 + grown, 40.0 + grown))
         return self._after(self._load.beat_s, self._beat)
 
     def _close_windows(self) -> None:

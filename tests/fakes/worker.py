@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edge_agent.adapters.marks import Marker
 from edge_agent.contract.messages import Proof
 from edge_agent.contract.states import Reason
 from edge_agent.contract.windows import LATENCY_BUCKETS, WindowCounts
@@ -52,22 +53,26 @@ class Behaviour:
     serve_delay_s: float = 0.0
     rows_per_beat: int = 5
     errors_per_beat: int = 0
+    errs_after_s: float = 0.0  # from then on, every row is in error
     crash_after_s: float = 0.0
     silent_after_s: float = 0.0
     stuck_after_s: float = 0.0
+    grows_mb: float = 0.0  # with each beat
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
 
 
 class FakeWorker:
-    def __init__(self, control: socket.socket, listeners: list[socket.socket]) -> None:
+    def __init__(self, control: socket.socket, listeners: list[socket.socket], marker: Marker) -> None:
+        self._marker = marker
         self._control = control
         self._listeners = listeners
         self._load: Load | None = None
         self._models: list[tuple[LoadModel, Behaviour]] = []
         self._rows: dict[str, list[int]] = {}
         self._since = 0.0
+        self._beats = 0
         self._threads: list[threading.Thread] = []
         self._selector = selectors.DefaultSelector()
         self._pause = threading.Event()
@@ -122,7 +127,8 @@ class FakeWorker:
     def _do_load(self, load: Load) -> None:
         self._load = load
         proofs = []
-        for model in load.models:
+        for place, model in enumerate(load.models):
+            self._marker.set(place, 1)
             behaviour = Behaviour(**json.loads((Path(model.path) / MODEL_FILE).read_text()))
             proven = model.digest in load.prove
             self._pause.wait(behaviour.load_delay_s if proven else behaviour.reload_delay_s)
@@ -144,24 +150,30 @@ class FakeWorker:
                 proofs.append(Proof(model.digest, 8, 0.0, 1.0, 10.0, 20.0, 1.0, 10.0, 12.0))
             self._models.append((model, behaviour))
             self._rows[model.model] = [0, 0]
+            self._marker.set(place, 0)
         return self._say(Loaded(tuple(proofs)))
 
     def _beat(self) -> None:
         age = time.monotonic() - self._since
         beats = []
         oldest = 0.0
-        for model, behaviour in self._models:
+        for place, (model, behaviour) in enumerate(self._models):
             if 0 < behaviour.crash_after_s <= age:
+                self._marker.set(place, 1)
                 os.abort()
             if 0 < behaviour.silent_after_s <= age:
                 self._pause.wait(3600)
             if 0 < behaviour.stuck_after_s <= age:
+                self._marker.set(place, 1)
                 oldest = 3600.0
             rows = self._rows[model.model]
             rows[0] += behaviour.rows_per_beat
-            rows[1] += behaviour.errors_per_beat
+            sick = 0 < behaviour.errs_after_s <= age
+            rows[1] += behaviour.rows_per_beat if sick else behaviour.errors_per_beat
             beats.append(ModelBeat(model.model, model.version, rows[0], rows[1], 0, 0.1, 0.2, 0.3, 0.9, 0, 0, 0))
-        self._say(Beat(tuple(beats), oldest, 10.0))
+        self._beats += 1
+        grown = self._beats * sum(one.grows_mb for _, one in self._models)
+        self._say(Beat(tuple(beats), oldest, 10.0 + grown, 40.0 + grown))
 
     def _drain(self) -> None:
         for listener in self._listeners:
@@ -200,11 +212,12 @@ class FakeWorker:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--marks-fd", type=int, default=-1)
     parser.add_argument("--listen-fd", type=int, action="append", default=[])
     options = parser.parse_args()
     with socket.socket(fileno=options.control_fd) as control:
         listeners = [socket.socket(fileno=number) for number in options.listen_fd]
-        return FakeWorker(control, listeners).run()
+        return FakeWorker(control, listeners, Marker(options.marks_fd)).run()
 
 
 if __name__ == "__main__":
