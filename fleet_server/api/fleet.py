@@ -16,6 +16,8 @@ from fleet_server.api.metrics import CONTENT_TYPE, render_metrics
 
 router = APIRouter(tags=["fleet"])
 _SNAPSHOT_S = 1.0
+# How long a stream outlives the key or the session that opened it.
+_RECHECK_S = 15.0
 
 
 class ServerShown(Answer):
@@ -47,7 +49,7 @@ def show_fleet(context: Context, _asker: Reader) -> FleetShown:
 
 
 @router.get("/api/v1/stream", response_class=EventSourceResponse)
-async def stream(context: Context, _asker: Reader) -> AsyncIterable[ServerSentEvent]:
+async def stream(context: Context, asker: Reader) -> AsyncIterable[ServerSentEvent]:
     """Follow the fleet: `fleet` at most once a second, when it changed; `event`, `rollout`, `decision`, `operation`."""
     loop, wake = asyncio.get_running_loop(), asyncio.Event()
 
@@ -57,8 +59,13 @@ async def stream(context: Context, _asker: Reader) -> AsyncIterable[ServerSentEv
 
     watcher = context.announcer.watch(rouse)
     last: dict[str, Any] | None = None
+    checked = loop.time()
     try:
         while not context.announcer.closed:
+            if loop.time() - checked >= _RECHECK_S:
+                if not await run_in_threadpool(context.auth.holds, asker):
+                    return
+                checked = loop.time()
             summary = await run_in_threadpool(context.fleet.summary)
             shown = FleetShown.model_validate(summary).model_dump()
             if shown != last:

@@ -133,6 +133,16 @@ class Auth:
             self._note(lambda connection: access.save_session_seen(connection, found.hash, now))
         return owner
 
+    def holds(self, asker: Principal) -> bool:
+        """Whether who asked a while ago may still do the same: neither revoked, expired, signed out nor changed."""
+        now = self._clock()
+        with self._database.read() as connection:
+            if asker.session is not None:
+                session = access.find_session_by_id(connection, asker.session)
+                if session is None or session.expires <= now:
+                    return False
+            return _find_owner(connection, asker.user, asker.key, now, asker.session) == asker
+
     def list_sessions(self, request: PageRequest) -> Page[access.Session]:
         """Return one page of the open sessions."""
         with self._database.read() as connection:

@@ -183,6 +183,12 @@ def find_session(connection: Connection, session_hash: str) -> Session | None:
     return None if row is None else _read_session(row)
 
 
+def find_session_by_id(connection: Connection, session: str) -> Session | None:
+    """Return the session with this id, or None."""
+    row = connection.execute(select(sessions).where(sessions.c.id == session)).one_or_none()
+    return None if row is None else _read_session(row)
+
+
 def page_sessions(connection: Connection, request: PageRequest, now: int) -> Page[Session]:
     """Return one page of the sessions that have not expired."""
     return read_page(

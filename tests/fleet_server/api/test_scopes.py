@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from fleet_server.core.permissions import Permission, Role, Scope
 from fleet_server.services.api_keys import KeyRequest
 from tests.fakes.server_app import Served, served
+from tests.fakes.server_http import listening
 from tests.fakes.server_routes import all_routes
 from tests.fakes.server_versions import read_files, write_version
 
@@ -122,6 +124,21 @@ def test_revoking_a_key_closes_the_browsers_that_it_opened(fleet: Served) -> Non
     fleet.call("DELETE", f"/keys/{made.id}", 204)
     assert auth.check_session(session) is None
     assert auth.check_key(text) is None
+
+
+def test_a_stream_ends_soon_after_its_key(fleet: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleet_server.api.fleet._RECHECK_S", 0.0)
+    made, text = fleet.server.context.api_keys.make(KeyRequest("watcher", Role.VIEWER), "test")
+    headers = {"Authorization": f"Bearer {text}"}
+    with listening(fleet.server.application) as address, httpx.Client(base_url=address, trust_env=False) as http:
+        with http.stream("GET", "/api/v1/stream", headers=headers, timeout=20) as answer:
+            assert answer.status_code == 200
+            lines = answer.iter_lines()
+            assert next(lines) == "event: fleet"
+            fleet.call("DELETE", f"/keys/{made.id}", 204)
+            for _ in lines:  # it ends: the timeout says if not
+                pass
+        assert http.get("/api/v1/stream", headers=headers).status_code == 401
 
 
 def test_starting_again_with_a_lesser_key_makes_one_with_all_rights(fleet: Served) -> None:

@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, text
 
 from edge_agent.contract.artifacts import sha256
 from fleet_server.store import (
+    access,
     artifacts,
     audit,  # noqa: F401 - its table
     desired,
     groups,
+    schema,
 )
 from fleet_server.store.access import sessions
 from fleet_server.store.artifacts import ArtifactFolder, write_durably
@@ -45,6 +49,22 @@ def test_upgrade_may_be_repeated(database: Database) -> None:
     database.upgrade()
     with database.read() as connection:
         assert [group.name for group in groups.all_groups(connection)] == ["kept"]
+
+
+def test_keys_of_before_there_were_roles_keep_all_rights(tmp_path: Path) -> None:
+    database = Database.at(tmp_path / "server.db")
+    with database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(text("INSERT INTO api_keys (id, hash, label, created) VALUES ('key-1', 'h', 'operator', 7)"))
+        connection.execute(text("INSERT INTO sessions (hash, created, expires) VALUES ('s', 7, 8)"))
+    database.upgrade()
+    with database.read() as connection:
+        assert access.find_key(connection, "h") == access.ApiKey("key-1", "h", "operator", 7, "admin")
+        assert access.find_session(connection, "s") is None  # it belonged to nobody
+    database.close()
 
 
 def test_commits_survive_a_power_cut_by_their_settings(database: Database) -> None:
