@@ -47,7 +47,7 @@ def garble(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100] + os.urandom(path.stat().st_size - 100))
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, garble, lambda path: path.write_bytes(path.read_bytes()[:5000])])
+@pytest.mark.parametrize("damage", [Path.unlink, garble])
 def test_a_lost_journal_is_rebuilt_and_the_last_good_set_serves(
     server: FakeServer, agent: AgentProcess, damage: Callable[[Path], object]
 ) -> None:
@@ -104,8 +104,11 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_the_update_ends_when_it_do
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
     update(server, 2)
-    server.wait_log(agent, "journal_unwritable")
-    assert agent.ask() == {**agent.ask(), "models": {"digits": 1}, "pid": served.worker_pid}
+    begun = [EventCode.UPDATE_STARTED] * 2  # told from memory, while the transition waits for the disk
+    server.wait("the second start", lambda: [e.code for e in server.events if e.code in begun] == begun)
+    answer = agent.ask()
+    assert (answer["models"], answer["pid"]) == ({"digits": 1}, served.worker_pid)
+    assert not server.outcomes(2)
     assert agent.child.poll() is None
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
     report = server.outcome(2, 40)
