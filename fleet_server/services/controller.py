@@ -276,7 +276,9 @@ def _overtake(connection: Connection, rollout: Rollout, device: str, now: int) -
             continue
         member = rollouts.find_member(connection, other.rollout.id, device)
         if member is not None and member.state is DeviceState.RETURNING:
-            ended = replace(member, state=DeviceState.RETURNED, detail=f"overtaken by {rollout.id}", changed_at=now / 1000)
+            ended = replace(
+                member, state=DeviceState.RETURNED, detail=f"overtaken by {rollout.id}", changed_at=now / 1000
+            )
             rollouts.save_member(connection, other.rollout.id, ended)
 
 

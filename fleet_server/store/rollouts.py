@@ -22,10 +22,7 @@ _UNSETTLED = (
     select(rollouts)
     .where(
         rollouts.c.state.in_(OPEN_STATES)
-        | (
-            rollouts.c.state.in_((RolloutState.HALTED.value, RolloutState.ABORTED.value))
-            & rollouts.c.id.in_(_AWAY)
-        )
+        | (rollouts.c.state.in_((RolloutState.HALTED.value, RolloutState.ABORTED.value)) & rollouts.c.id.in_(_AWAY))
     )
     .order_by(rollouts.c.n)
 )

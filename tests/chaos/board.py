@@ -13,8 +13,21 @@ from edge_agent.adapters.worker_process import WorkerGone, WorkerInput, WorkerSa
 from edge_agent.contract.artifacts import Parcel, sha256
 from edge_agent.contract.messages import DesiredBundle, Proof
 from edge_agent.contract.states import Reason
-from edge_agent.core.control import Answer, Beat, Command, Configure, Drain, Drained, Load, Loaded, LoadFailed
-from edge_agent.core.control import LoadModel, ModelBeat, Serve, Serving
+from edge_agent.core.control import (
+    Answer,
+    Beat,
+    Command,
+    Configure,
+    Drain,
+    Drained,
+    Load,
+    Loaded,
+    LoadFailed,
+    LoadModel,
+    ModelBeat,
+    Serve,
+    Serving,
+)
 from edge_agent.supervisor.disk import Disk, DiskInput
 from tests.chaos.timeline import Points, Timeline
 
@@ -205,7 +218,7 @@ class SimWorker:
 
     def _beat(self, count: int, late_s: float) -> None:
         if not self._alive or self.load is None:
-            return
+            return None
         flaws = {model.model: self._world.flaw(model) for model in self.load.models}
         self._rows += _ROWS
         if Flaw.CRASH_EARLY in flaws.values():

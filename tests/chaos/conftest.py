@@ -15,5 +15,3 @@ def _quiet() -> Iterator[None]:
     yield
     logging.disable(before)
     structlog.configure(**held)
-
-

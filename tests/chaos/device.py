@@ -258,13 +258,30 @@ class Device:
         fetcher = Fetcher(device, TOPICS, self.client, self.chunks, disk, _FETCH, lambda: 9000.0)  # type: ignore[arg-type]
         service = Service(lambda number: self._spawn(number, put), ServiceTimes(HANG_S, LOAD_TIMEOUT_S))  # type: ignore[arg-type,return-value]
         parts = UpdateParts(
-            self._journal, trust, self.chunks, self.slots, disk, fetcher, service, reporter, capabilities, telemetry.tell  # type: ignore[arg-type]
+            self._journal,
+            trust,
+            self.chunks,
+            self.slots,
+            disk,
+            fetcher,
+            service,
+            reporter,
+            capabilities,
+            telemetry.tell,  # type: ignore[arg-type]
         )
         settings = UpdateSettings(device, 2000.0, 2.0, LOAD_TIMEOUT_S + 10.0)
         updates = Updates(parts, settings, update)
         uplink = Uplink(device, boot, TOPICS, self.client, self._journal, spool)  # type: ignore[arg-type]
         all_parts = LoopParts(
-            TOPICS, self.client, uplink, disk, fetcher, service, updates, telemetry, lambda _status: None  # type: ignore[arg-type]
+            TOPICS,
+            self.client,
+            uplink,
+            disk,
+            fetcher,
+            service,
+            updates,
+            telemetry,
+            lambda _status: None,  # type: ignore[arg-type]
         )
         blank = AgentStatus(device, boot, 0, 1, None, "", "", False, update.state, update.highest_seq, (), 0)
         return Loop(device, all_parts, None, blank), all_parts  # type: ignore[arg-type]

@@ -199,8 +199,10 @@ def _of_device(server: Any, device: Any, watch: Watch) -> list[str]:
     if stored is not None and runs != wanted - updates.disabled:
         names = [f"{bundle.model} {bundle.version}" for bundle in updates.running]
         body = [] if stored is None else [f"{b.model} {b.version}" for b in stored.read_body().bundles]
-        found.append(f"it runs {names} of {update.good.seq if update.good else 0}, not {body} of document "
-                     f"{stored.seq if stored else 0}; it knows {update.highest_seq}, outcome {update.outcome}")
+        found.append(
+            f"it runs {names} of {update.good.seq if update.good else 0}, not {body} of document "
+            f"{stored.seq if stored else 0}; it knows {update.highest_seq}, outcome {update.outcome}"
+        )
     if reported is None or reported.running != updates.running or reported.outcome != update.outcome:
         found.append("the server does not know how it stands")
     return found

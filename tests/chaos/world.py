@@ -101,7 +101,9 @@ class World:
                 flaw, where = Flaw.NONE, None
                 if rng.random() < (0.1 if version == 1 else 0.4):
                     flaw = rng.choice([one for one in Flaw if one is not Flaw.NONE])
-                    where = frozenset(f"d{n}" for n in range(1, 7) if rng.random() < 0.5) if rng.random() < 0.6 else None
+                    where = (
+                        frozenset(f"d{n}" for n in range(1, 7) if rng.random() < 0.5) if rng.random() < 0.6 else None
+                    )
                 self._flaws[f"{model} {version}"] = (flaw, where)
 
     def flaw(self, device: str, version: str) -> Flaw:
