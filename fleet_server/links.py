@@ -66,7 +66,10 @@ class MqttWire:
         """Return the counters."""
         counted = self._session.counters
         chunks = self._distribution.published_bytes
-        return Traffic(counted.messages_in, counted.messages_out, counted.bytes_in, counted.bytes_out, chunks)
+        passed_over = {} if self._ingest is None else self._ingest.passed_over
+        return Traffic(
+            counted.messages_in, counted.messages_out, counted.bytes_in, counted.bytes_out, chunks, passed_over
+        )
 
     def ship(self, cohort: str, parcel: bytes, read: Callable[[str], bytes]) -> None:
         """Publish a parcel and its chunks for a cohort."""

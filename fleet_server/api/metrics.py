@@ -41,6 +41,12 @@ def render_metrics(summary: Summary, traffic: Traffic, health: tuple[StoredHealt
         ("counter", "edgeloop_chunk_bytes_published_total", "Bytes published on chunk topics", traffic.chunk_bytes_out),
     ):
         lines += _family(kind, name, text, [("", value)])
+    lines += _family(
+        "counter",
+        "edgeloop_messages_passed_over_total",
+        "Messages of devices that did not count",
+        [(f'{{reason="{reason}"}}', count) for reason, count in sorted(traffic.passed_over.items())],
+    )
     for key, (kind, name, text) in _HEALTH.items():
         found = [(_labels(item), item.body[key]) for item in health if key in item.body]
         lines += _family(kind, name, text, found)

@@ -110,6 +110,12 @@ class Ingest:
             return dict(self._counts)
 
     @property
+    def passed_over(self) -> Mapping[str, int]:
+        """What did not count, by reason: those of `Rejected`, `repeated` (or older), and `retained` leftovers."""
+        found = {str(reason): self._counts[f"rejected_{reason}"] for reason in Rejected}
+        return found | {reason: self._counts[reason] for reason in ("repeated", "retained")}
+
+    @property
     def waiting(self) -> int:
         """Messages that came and are not yet taken."""
         return self._queue.qsize()

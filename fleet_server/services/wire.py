@@ -4,8 +4,8 @@ House rules: every call may be repeated; a call that returns has the broker's ac
 broker cannot be reached now.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge_agent.contract.messages import Get
@@ -23,13 +23,14 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Counters of the server's connection since it began."""
+    """Counters of the server's connection since it began; `passed_over` counts by reason what did not count."""
 
     messages_in: int = 0
     messages_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     chunk_bytes_out: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 class Wire(Protocol):
