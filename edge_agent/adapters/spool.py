@@ -27,6 +27,8 @@ MEMORY_BYTES = 256 * 1024
 _PAGE_BYTES = 4096
 _WAL_PAGES = 64
 _ROW_OVERHEAD = 128
+# What an event takes at most.
+_EVENT_BYTES = 2048
 _TABLES = """
 CREATE TABLE IF NOT EXISTS message (number INTEGER PRIMARY KEY AUTOINCREMENT, priority INTEGER NOT NULL,
     topic TEXT NOT NULL, expiry_s INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
@@ -144,10 +146,17 @@ class Spool:
             self.flush()
         return self._last in self._buffer or not self._buffer
 
-    def tell_losses(self, message: Message, told: Mapping[Priority, int]) -> None:
-        """Put the event that says what was lost; both are written together, or it is said again."""
+    def tell_losses(self, make: Callable[[Mapping[Priority, int]], Message]) -> None:
+        """Put the event that `make` makes of what was lost; both are written together, or it is said again.
+
+        Room for it is made before, so that it speaks of what had to go for it, too.
+        """
+        room = Spooled(self._last + 1, Priority.EVENT, _EVENT_BYTES)
+        if self._size + room.size > self._cap:
+            self._make_room(room)
+        told = Counter({priority: count for priority, count in self.losses.items() if count > 0})
         self.losses.subtract(told)
-        if not self.put(message):
+        if not self.put(make(told)):
             self.losses.update(told)
 
     def flush(self) -> None:

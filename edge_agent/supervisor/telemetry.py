@@ -1,6 +1,6 @@
 """Telemetry of the device: health at its interval, windows and events into the spool, batches onto the disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge_agent.adapters import system
@@ -9,6 +9,7 @@ from edge_agent.contract.messages import Capabilities, Health
 from edge_agent.contract.states import EventCode
 from edge_agent.core.control import Beat, ModelBeat, WindowClosed
 from edge_agent.core.health_rules import Counters, HealthLedger
+from edge_agent.core.spool_rules import Priority
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
 
 _FLUSH_S = 10.0
@@ -93,14 +94,14 @@ class Telemetry:
         return min(self._health_at, self._flush_at)
 
     def _tell_losses(self, now: float) -> None:
-        lost = {priority: count for priority, count in self._spool.losses.items() if count > 0}
-        if not lost or now < self._losses_at:
-            return
-        self._losses_at = now + _LOSSES_EVERY_S
+        if self._spool.dropped and now >= self._losses_at:
+            self._losses_at = now + _LOSSES_EVERY_S
+            self._spool.tell_losses(self._loss)
+
+    def _loss(self, lost: Mapping[Priority, int]) -> Message:
         names = {priority.name.lower(): str(count) for priority, count in lost.items()}
         detail = "messages lost: " + ", ".join(f"{count} of {name}" for name, count in names.items())
-        fields = {"n": str(sum(lost.values()))} | names
-        self._spool.tell_losses(self._reporter.event(EventCode.SPOOL_DROPPED, detail, None, fields), lost)
+        return self._reporter.event(EventCode.SPOOL_DROPPED, detail, None, {"n": str(sum(lost.values()))} | names)
 
     def _healths(self, now: float) -> list[Message]:
         figures = self._ledger.figures()

@@ -83,14 +83,13 @@ class Uplink:
         self._report = body
 
     def connected(self, link: int, now: float) -> None:
-        """A connection is there: subscribe to the desired document, say that we are here, send what waits."""
+        """A connection is there: say that we are here, send what waits."""
         self._link = link
         self._inflight.clear()
         self._backlog_end = self._fresh_to = fresh_after(self._spool.last_number)
         self._late_to = 0
         self._pace = new_pace(self._rate_s, now, self._chance())
         self._spool.forget(Priority.HEALTH, self._backlog_end)
-        self._broker.subscribe(self._topics.desired(self._device))
         self.say(Presence.READY)
         waiting = self._journal.reports()
         if self._report and (not waiting or waiting[-1].body != self._report):

@@ -9,9 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge_agent.adapters.artifacts import RejectedBytesError
+from edge_agent.adapters.reserve import Reserve
 from edge_agent.adapters.worker_process import WorkerGone, WorkerInput, WorkerSaid
 from edge_agent.contract.artifacts import Parcel, sha256
-from edge_agent.contract.messages import DesiredBundle, Proof
+from edge_agent.contract.messages import Desired, DesiredBundle, Proof
 from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
     Answer,
@@ -47,6 +48,34 @@ class Flaw(StrEnum):
     CRASH_EARLY = "crash_early"
     CRASH_ONCE_LATE = "crash_once_late"
     FALL_SILENT = "fall_silent"
+
+
+class NoReserve(Reserve):
+    """A journal in memory keeps no room free."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent/agent.reserve"))
+
+    def keep(self) -> None:
+        """Nothing to keep."""
+
+    def give_up(self) -> bool:
+        return False
+
+
+class MemoryMarkers:
+    """The markers of what is good: the boot and the document seen last."""
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+        self.boot = 0
+
+    def see(self, *, boot: int = 0, highest_seq: int = 0) -> None:
+        self._points.pass_by()
+        self.boot = max(self.boot, boot)
+
+    def mark(self, good: Desired, proofs: tuple[Proof, ...]) -> None:
+        self._points.pass_by()
 
 
 class MemoryChunks:

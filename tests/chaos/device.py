@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge_agent.adapters import journal as journal_room
 from edge_agent.adapters.broker import Acked, Arrived, Connected, Disconnected
 from edge_agent.adapters.journal import Journal, Report
 from edge_agent.adapters.spool import Spool
-from edge_agent.adapters.trust import Trust, public_key
+from edge_agent.adapters.trust import DeviceKey, public_key
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
 from edge_agent.contract.states import EventCode, Presence
@@ -20,21 +21,25 @@ from edge_agent.contract.topics import Up
 from edge_agent.core.update_machine import Update
 from edge_agent.supervisor.config import FetchConfig
 from edge_agent.supervisor.fetching import Fetcher
+from edge_agent.supervisor.keeping import Keeper
 from edge_agent.supervisor.loop import Loop, LoopParts
 from edge_agent.supervisor.reporter import Reporter
 from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus
 from edge_agent.supervisor.telemetry import Telemetry
+from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
 from edge_agent.supervisor.worker_phases import ServiceTimes
-from tests.chaos import passage
-from tests.chaos.board import Flaw, MemoryChunks, MemorySlots, SimDisk, SimWorker, WorkerWorld
+from tests.chaos.board import Flaw, MemoryChunks, MemoryMarkers, MemorySlots, NoReserve, SimDisk, SimWorker, WorkerWorld
 from tests.chaos.broker import TOPICS, Port, SimBroker
 from tests.chaos.timeline import Crash, Points, Timeline, Weather
+from tests.fakes.packs import peek_order
+from tests.fakes.virtual_trust import VirtualVerifier
 
 HANG_S, LOAD_TIMEOUT_S = 150.0, 20.0
+_BACKFILL_PER_S = 2.0
 _FETCH = FetchConfig(window=4, chunk_timeout_s=5.0, timeout_s=300.0)
 
 
@@ -49,7 +54,7 @@ class WatchedJournal(Journal):
     """The journal, whose owner may crash before and after each write; `watch` hears of what was made durable."""
 
     def __init__(self, connection: Any, points: Points, watch: Callable[[Update, bool], None]) -> None:
-        super().__init__(connection)
+        super().__init__(connection, Path(), NoReserve())
         self._points = points
         self._watch = watch
 
@@ -102,7 +107,6 @@ class Device:
     def __init__(
         self,
         identity: str,
-        server_key: bytes,
         timeline: Timeline,
         weather: Weather,
         broker: SimBroker,
@@ -114,11 +118,11 @@ class Device:
         self.points = Points()
         self._seed = timeline.rng.randbytes(32)
         self.public_key = public_key(self._seed)
-        self._server_key = server_key
         self._flaw = flaw
         self._watch = watch
-        with_tables = Journal.open(Path(":memory:"))
-        self._journal = WatchedJournal(with_tables._db, self.points, lambda *what: watch.saved(self, *what))
+        tables, _ = journal_room._connect(Path(":memory:"), lambda: None)
+        self._journal = WatchedJournal(tables, self.points, lambda *what: watch.saved(self, *what))
+        self._markers, self._packs = MemoryMarkers(self.points), dict[str, bytes]()
         self._spool_file = Spool.open(Path(":memory:"), 1.0)._db
         self.chunks, self.slots = MemoryChunks(self.points), MemorySlots(self.points)
         self.workers: list[SimWorker] = []
@@ -143,13 +147,15 @@ class Device:
         self._life += 1
         self._wake_at = math.inf
         try:
-            boot = self._journal.count_boot()
+            boot = self._journal.count_boot(self._markers.boot)
+            self._markers.see(boot=boot)
             update = self._journal.load()
             self._watch.booted(self, boot, update)
             self.loop, self.parts = self._compose(boot, update)
             now = self.timeline.now
             self.parts.telemetry.tell(EventCode.BOOTED, f"boot {boot}")
             self.parts.updates.start(now)
+            self.parts.trust.start(now)
             self.parts.uplink.latest_report(self.parts.updates.last_report)
         except Crash:
             self.die()
@@ -197,9 +203,7 @@ class Device:
             return
         now = self.timeline.now
         try:
-            if isinstance(item, Arrived) and item.topic in passage.incoming(TOPICS, self.id):
-                passage.arrive(self.parts.updates, item.topic, item.payload, now)
-            elif item is not None:
+            if item is not None:
                 self.loop._handle(item, now)
             self.loop._due(now)
         except Crash:
@@ -215,7 +219,8 @@ class Device:
         parts, now = self.parts, self.timeline.now
         if parts is None:
             return
-        due = [parts.service.next_due(), parts.updates.next_due(now)]
+        due = [parts.service.next_due(), parts.updates.next_due(now), parts.trust.next_due()]
+        due.append(parts.uplink.next_due(now) if self.client.link else None)
         due += [parts.telemetry.next_due()] if parts.telemetry.spooled else []
         soonest = min((time for time in due if time is not None), default=now + 3600)
         if soonest < self._wake_at:
@@ -248,18 +253,16 @@ class Device:
     def _compose(self, boot: int, update: Update) -> tuple[Loop, LoopParts]:
         now, device = self.timeline.now, self.id
         self.client = Client(self)
-        trust = Trust(device, self._seed, self._server_key)
         spool = Spool(self._spool_file, 1 << 20)
         life = self._life
         put = lambda item: self.take(item) if life == self._life else None  # noqa: E731
         disk = SimDisk(self.chunks, self.slots, put, self._later)
-        reporter = Reporter(device, boot, TOPICS, trust, capabilities)
+        reporter = Reporter(device, boot, TOPICS, DeviceKey(self._seed), capabilities)
         telemetry = Telemetry(spool, reporter, capabilities, now)
         fetcher = Fetcher(device, TOPICS, self.client, self.chunks, disk, _FETCH, lambda: 9000.0)  # type: ignore[arg-type]
         service = Service(lambda number: self._spawn(number, put), ServiceTimes(HANG_S, LOAD_TIMEOUT_S))  # type: ignore[arg-type,return-value]
         parts = UpdateParts(
-            self._journal,
-            trust,
+            Keeper(self._journal, self._markers),  # type: ignore[arg-type]
             self.chunks,
             self.slots,
             disk,
@@ -271,12 +274,14 @@ class Device:
         )
         settings = UpdateSettings(device, 2000.0, 2.0, LOAD_TIMEOUT_S + 10.0)
         updates = Updates(parts, settings, update)
-        uplink = Uplink(device, boot, TOPICS, self.client, self._journal, spool)  # type: ignore[arg-type]
+        parts_of = (TOPICS, self.client, self._journal, spool)
+        uplink = Uplink(device, boot, *parts_of, _BACKFILL_PER_S, self.timeline.rng.random)  # type: ignore[arg-type]
+        verifier = VirtualVerifier(device, peek_order, self._packs, put, self._later)
         all_parts = LoopParts(
-            TOPICS,
             self.client,
             uplink,
             disk,
+            TrustDesk(device, TOPICS, verifier, lambda: updates.update.highest_seq),
             fetcher,
             service,
             updates,
@@ -284,7 +289,7 @@ class Device:
             lambda _status: None,  # type: ignore[arg-type]
         )
         blank = AgentStatus(device, boot, 0, 1, None, "", "", False, update.state, update.highest_seq, (), 0)
-        return Loop(device, all_parts, None, blank), all_parts  # type: ignore[arg-type]
+        return Loop(all_parts, None, blank, lambda: self.timeline.now), all_parts  # type: ignore[arg-type]
 
     def _later(self, work: Callable[[], None]) -> None:
         def guarded() -> None:

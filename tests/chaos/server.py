@@ -3,6 +3,7 @@
 House rules: what is committed outlives a crash, and nothing else does. The controller's turn is the composition's own.
 """
 
+import datetime as dt
 import functools
 import random
 import secrets
@@ -12,42 +13,46 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nacl.signing import SigningKey
 from sqlalchemy import StaticPool, create_engine, event
 
-from edge_agent.adapters.trust import key_id
 from edge_agent.contract.artifacts import parse_parcel, sha256
 from edge_agent.contract.enrolment import EnrolRequest
-from edge_agent.contract.messages import AgentSettings, Desired, Get
+from edge_agent.contract.messages import AgentSettings, Get
 from fleet_server.broker.ingest import Ingest
 from fleet_server.broker.session import Message
 from fleet_server.composition import Composition
+from fleet_server.config import ServerConfig
 from fleet_server.core.rollout_machine import Move
 from fleet_server.links import PatientIntake
 from fleet_server.services import enrolment as enrolment_room
 from fleet_server.services import rollouts as rollouts_room
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner
+from fleet_server.services.certificates import Certificates
 from fleet_server.services.controller import Controller
-from fleet_server.services.devices import DeviceIntake, Devices
-from fleet_server.services.enrolment import Enroller, TokenRequest
+from fleet_server.services.devices import DeviceIntake
+from fleet_server.services.enrolment import Enroller, EnrolmentRules, TokenRequest
 from fleet_server.services.groups import Groups
+from fleet_server.services.identities import Identities
+from fleet_server.services.keys import load_authority
 from fleet_server.services.models import Models
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
+from fleet_server.services.recovery import Recovery
 from fleet_server.services.rollouts import RolloutRequest, Rollouts
+from fleet_server.services.tryout import run_trainer
 from fleet_server.services.wire import Contact, Traffic
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database, _begin_sqlite
 from fleet_server.store.errors import UnavailableError
-from tests.chaos import passage
+from fleet_server.trust import Trust, build_trust
 from tests.chaos.broker import TOPICS, SimBroker
 from tests.chaos.timeline import Crash, Points, Timeline, Weather
+from tests.fakes.packs import peek_order
 from tests.fakes.server_broker import MemoryAccounts
 from tests.fakes.server_versions import ONNX, write_version
 
@@ -89,14 +94,25 @@ class Ground:
         self.artifacts = KeptArtifacts(self.folder / "artifacts")
         self.database = MemoryDatabase()
         self.database.upgrade()
-        registry = Models(self.database, self.artifacts, Announcer(), lambda: _EPOCH_MS)
+        self.profiles, self.denials, self.clock = load_profiles(), load_denials(), lambda: _EPOCH_MS
+        self.assigner = Assigner(self.artifacts, self.profiles, self.denials, AgentSettings(health_s=3600.0))
+        self.authority = load_authority(self.folder, dt.datetime.fromtimestamp(_EPOCH_MS / 1000, dt.UTC))
+        self.trust = self._trust()
+        self.trust.begin(self.database, _EPOCH_MS)
+        registry = Models(self.database, self.artifacts, Announcer(), self.clock, lambda: None)
         for model in MODELS:
             for version in range(1, VERSIONS + 1):
                 place = self.folder / f"{model}-{version}"
-                registry.register(model, write_version(place, model, b"%d" % version, (ONNX,)))
-        Groups(self.database, lambda: _EPOCH_MS).create("all", "")
+                registry.register(model, write_version(place, model, b"%d" % version, (ONNX,)), "operator")
+        self.trust.tryout.sign()
+        Groups(self.database, self.clock).create("all", "", "operator")
         self.image = self.database.raw.serialize()
-        self.profiles, self.denials = load_profiles(), load_denials()
+
+    def _trust(self) -> Trust:
+        """The trust chain, whose keys sign in every world; its clock is that of the world."""
+        config = ServerConfig(self.folder)
+        parts = self.assigner, Announcer()
+        return build_trust(config, self.database, self.artifacts, parts, lambda: self.clock(), run_trainer)
 
     def renew(self) -> MemoryDatabase:
         """Return the database as it was at the beginning."""
@@ -144,20 +160,6 @@ def seeded_chance(rng: random.Random) -> Iterator[None]:
         random.setstate(before)
 
 
-@dataclass(frozen=True)
-class Signer:
-    """The server's online key."""
-
-    key: SigningKey
-
-    @property
-    def keyid(self) -> str:
-        return key_id(bytes(self.key.verify_key))
-
-    def sign(self, data: bytes) -> bytes:
-        return bytes(self.key.sign(data).signature)
-
-
 class SimWire:
     """The services' wire over the simulated broker; each call may fail, before or after the broker took it."""
 
@@ -184,10 +186,14 @@ class SimWire:
         for digest in digests:
             self._put(TOPICS.chunk(cohort, digest), b"", retain=True)
 
-    def publish(self, desired: Desired) -> None:
+    def publish(self, device: str, pack: bytes) -> None:
+        desired = peek_order(pack)
+        assert desired.device == device
         self._owner.watch.signed(desired)
-        for topic, payload in passage.outgoing(desired, TOPICS, self._owner.signer):
-            self._put(topic, payload, retain=True)
+        self._put(TOPICS.desired(device), pack, retain=True)
+
+    def publish_trust(self, repository: str, pack: bytes) -> None:
+        self._put(TOPICS.trust(repository), pack, retain=True)
 
     def clear(self, device: str) -> None:
         for topic in (topic for topic in tuple(self._owner.broker.retained) if f"/d/{device}/" in topic):
@@ -239,7 +245,6 @@ class SimServer:
 
     def __init__(self, timeline: Timeline, weather: Weather, broker: SimBroker, watch: Any) -> None:
         self.timeline, self.weather, self.broker, self.watch = timeline, weather, broker, watch
-        self.signer = Signer(SigningKey(timeline.rng.randbytes(32)))
         self.database = ground().renew()
         self.accounts = MemoryAccounts()
         self.alive = False
@@ -253,21 +258,26 @@ class SimServer:
         clock = lambda: _EPOCH_MS + int(self.timeline.now * 1000)  # noqa: E731
         database, announcer, base = self.database, Announcer(), ground()
         self.wire = SimWire(self)
-        assigner = Assigner(base.artifacts, base.profiles, base.denials, AgentSettings(health_s=3600.0))
-        self.rollouts = Rollouts(database, assigner, announcer, clock, self.wake)
-        controller = Controller(database, assigner, self.rollouts, announcer, clock)
+        base.clock, image = clock, base.trust.image
+        self.rollouts = Rollouts(database, base.assigner, announcer, clock, self.wake)
+        recovery = Recovery(database, base.assigner, announcer, clock)
+        controller = Controller(database, base.assigner, self.rollouts, recovery, announcer, clock)
+        issuer = Certificates(database, base.authority, 60, clock)
+        self.identities = Identities(database, self.accounts, issuer, self.wire, announcer, clock, self.wake)
         self.turned = SimpleNamespace(
             _outside=SimpleNamespace(wire=self.wire),
+            trust=base.trust,
+            identities=self.identities,
             controller=controller,
-            outbox=Outbox(database, base.artifacts, self.wire, clock),
+            outbox=Outbox(database, base.artifacts, self.wire, (image, base.trust.director), clock),
+            context=SimpleNamespace(audit=SimpleNamespace(checkpoint=lambda: None)),
         )
-        intake = DeviceIntake(database, base.artifacts, controller, self.wire, announcer, clock, self.wake, 100)
-        patient = ImpatientIntake(intake, threading.Event())
+        parts = database, base.artifacts, controller, self.identities, image, self.wire
+        intake = DeviceIntake(*parts, announcer, clock, self.wake, 100)
+        patient = ImpatientIntake(intake, threading.Event(), recovery.meet_stranger)
         self.ingest = InlineIngest(SimpleNamespace(connected=False), TOPICS, patient.public_key, patient)  # type: ignore[arg-type]
-        self.devices = Devices(database, self.accounts, self.wire, announcer, clock, self.wake)
-        self.enroller = Enroller(
-            database, self.accounts, Contact("broker", 1, TOPICS.root), self.signer.keyid, "pin", announcer, clock
-        )
+        rules = EnrolmentRules("pin", Contact("broker", 1, TOPICS.root), "", approve=False, roots=image.roots)
+        self.enroller = Enroller(database, self.accounts, rules, issuer, announcer, clock)
         self._connect(self._life)
         self._tick(self._life)
 
@@ -297,7 +307,7 @@ class SimServer:
 
     def enrol(self, device: str, public_key: bytes, capabilities: Any) -> None:
         """Let a device in, by a fresh token."""
-        _, text = self.enroller.make_token(TokenRequest())
+        _, text = self.enroller.make_token(TokenRequest(), "operator")
         self.enroller.enrol(EnrolRequest(text, device, public_key.hex(), capabilities))
 
     def create(self, request: RolloutRequest) -> None:

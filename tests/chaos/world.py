@@ -186,7 +186,6 @@ class World:
         self._names += 1
         device = Device(
             f"d{self._names}",
-            bytes(self.server.signer.key.verify_key),
             self.timeline,
             self.weather,
             self.broker,
@@ -219,7 +218,7 @@ class World:
 
     def _remove(self, device: Device) -> None:
         """Remove until it holds; perhaps it comes back some day, with what it had or anew."""
-        self._ask("remove", device.id, work=lambda: self.server.devices.remove(device.id), arguments=())
+        self._ask("remove", device.id, work=lambda: self.server.identities.remove(device.id, "operator"), arguments=())
         if self._is_enrolled(device):
             self.timeline.after(10.0, self._remove, device)
         elif self.rng.random() < 0.5:
@@ -230,7 +229,6 @@ class World:
         if self.rng.random() < 0.5:
             fresh = Device(
                 device.id,
-                bytes(self.server.signer.key.verify_key),
                 self.timeline,
                 self.weather,
                 self.broker,

@@ -13,9 +13,9 @@ from edge_agent.contract.envelope import PayloadType, inflate, open_envelope
 from edge_agent.contract.messages import AgentSettings, Desired, Event, Get, Outcome, Reported, Soak
 from edge_agent.contract.topics import Topics, Up
 from edge_agent.contract.windows import Window
-from tests.fakes.agent import sign_desired
 from tests.fakes.agent_bundles import COHORT, FakeBundle
 from tests.fakes.virtual import Cutter, World
+from tests.fakes.virtual_trust import sign_order
 
 TOPICS = Topics()
 DEVICE = "dev-1"
@@ -49,7 +49,7 @@ class VirtualServer:
         document = Desired(
             DEVICE, seq, 1, tuple(bundle.desired for bundle in bundles), soak, settings or AgentSettings()
         )
-        return sign_desired(document, self.key)
+        return sign_order(document, self.key)
 
     def outcomes(self, seq: int) -> list[Outcome]:
         """The different outcomes reported for a document; reports are repeated, outcomes must not be."""

@@ -14,9 +14,10 @@ from nacl.signing import SigningKey
 
 from edge_agent.adapters.artifacts import ChunkStore
 from edge_agent.adapters.journal import Journal, Report
+from edge_agent.adapters.markers import Markers
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
-from edge_agent.adapters.trust import Trust
+from edge_agent.adapters.trust import DeviceKey
 from edge_agent.adapters.worker_process import WorkerProcess
 from edge_agent.contract.artifacts import PackedFile, Parcel
 from edge_agent.contract.messages import Capabilities, DesiredBundle
@@ -25,17 +26,20 @@ from edge_agent.core.update_machine import Update
 from edge_agent.supervisor.config import FetchConfig
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
+from edge_agent.supervisor.keeping import Keeper
 from edge_agent.supervisor.loop import Loop, LoopParts
 from edge_agent.supervisor.reporter import Reporter
 from edge_agent.supervisor.service import Service
 from edge_agent.supervisor.status import AgentStatus
 from edge_agent.supervisor.telemetry import Telemetry
+from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
 from edge_agent.supervisor.worker_phases import ServiceTimes
 from tests.fakes.virtual import Cutter, PowerCut, Settled, VirtualInputs, World
 from tests.fakes.virtual_broker import DEVICE, TOPICS, VirtualBroker, VirtualServer
+from tests.fakes.virtual_trust import VirtualVerifier, read_signed
 from tests.fakes.virtual_worker import VirtualWorker
 
 BOARD = Capabilities("aarch64", 4, 4096.0, 2048.0, 9000.0, {"onnx": "1.20.0"}, "3.11.2", "0.1.0", "pi4")
@@ -137,6 +141,7 @@ class VirtualDevice:
     lives: int = 0
     workers: list[VirtualWorker] = field(default_factory=list)
     status: AgentStatus | None = None
+    packs: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def served(self) -> dict[str, int]:
@@ -189,14 +194,16 @@ class VirtualDevice:
         self.journal = CutJournal.open(self.folder / "agent.db")
         self.journal.cutter = self.cutter
         self.spool = Spool.open(self.folder / "spool.db", self.spool_mb)
-        boot = self.journal.count_boot()
-        trust = Trust(DEVICE, self.seed, bytes(self.server.key.verify_key))
+        markers = Markers(self.folder / "good")
+        markers.prepare()
+        boot = self.journal.count_boot(markers.boot)
+        markers.see(boot=boot)
         chunks, slots = CutChunks(self.folder / "chunks", self.cutter), CutSlots(self.folder / "bundles", self.cutter)
         chunks.prepare()
         slots.prepare()
         self.disk = SteppedDisk(chunks, slots, inputs.put)
         self.broker = VirtualBroker(self.world, self.cutter, self.server, inputs.put)
-        reporter = Reporter(DEVICE, boot, TOPICS, trust, lambda: BOARD)
+        reporter = Reporter(DEVICE, boot, TOPICS, DeviceKey(self.seed), lambda: BOARD)
         self.telemetry = Telemetry(self.spool, reporter, lambda: BOARD, self.world.now)
         fetcher = Fetcher(DEVICE, TOPICS, self.broker, chunks, self.disk, self.fetch, lambda: 9000.0)
 
@@ -209,18 +216,34 @@ class VirtualDevice:
 
         self.service = Service(spawn, self.times, self.chance)
         parts = UpdateParts(
-            self.journal, trust, chunks, slots, self.disk, fetcher, self.service, reporter, lambda: BOARD, self._tell
+            Keeper(self.journal, markers),
+            chunks,
+            slots,
+            self.disk,
+            fetcher,
+            self.service,
+            reporter,
+            lambda: BOARD,
+            self._tell,
         )
         settings = UpdateSettings(DEVICE, 512.0, self.beat_s, self.times.load_timeout_s + self.times.hang_s)
         self.updates = Updates(parts, settings, self.journal.load())
         uplink = Uplink(DEVICE, boot, TOPICS, self.broker, self.journal, self.spool, self.backfill_per_s, self.chance)
+        trust = TrustDesk(DEVICE, TOPICS, self._verifier(inputs), lambda: self.updates.update.highest_seq)
         loop_parts = LoopParts(
-            TOPICS, self.broker, uplink, self.disk, fetcher, self.service, self.updates, self.telemetry, self._note
+            self.broker, uplink, self.disk, trust, fetcher, self.service, self.updates, self.telemetry, self._note
         )
         blank = AgentStatus(DEVICE, boot, 0, 1, None, "", "", False, self.updates.update.state, 0, (), 0)
         self.telemetry.tell(EventCode.BOOTED, f"boot {boot}")
         self.broker.start()
-        return Loop(DEVICE, loop_parts, inputs, blank, self.world.clock)
+        return Loop(loop_parts, inputs, blank, self.world.clock)
+
+    def _verifier(self, inputs: VirtualInputs) -> VirtualVerifier:
+        def later(work: Callable[[], None]) -> None:
+            self.world.after(0.05, work)
+
+        key = self.server.key.verify_key
+        return VirtualVerifier(DEVICE, lambda pack: read_signed(pack, key), self.packs, inputs.put, later)
 
     def _tell(self, code: EventCode, detail: str, model: str | None, fields: dict[str, str]) -> None:
         self.cutter.at("tell<")

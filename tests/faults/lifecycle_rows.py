@@ -153,7 +153,7 @@ update  healthy     acked<:2         2       cut     acks   ok                 2
 update  errs        idle>:2          1       cut     acks   non_finite_output  1
 update  golden      reported>:4      1       cut     acks   golden_mismatch    1
 
-update  healthy     fetching<        1       cut     newer  none               3
+update  healthy     fetching<        1       cut     newer  superseded         3
 update  healthy     fetching>        1       cut     newer  superseded         3
 update  healthy     chunk>           1       cut     newer  superseded         3
 update  healthy     verifying>       1       cut     newer  superseded         3
