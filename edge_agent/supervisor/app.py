@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -27,6 +28,7 @@ from edge_agent.adapters.listeners import listen_tcp, listen_unix
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import Trust
+from edge_agent.adapters.watchdog import Watchdog
 from edge_agent.adapters.worker_process import WorkerLimits, spawn
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
@@ -44,9 +46,11 @@ from edge_agent.supervisor.telemetry import Telemetry
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.watch import Watch
 from edge_agent.supervisor.worker_phases import ServiceTimes
 
 _BIND_PATIENCE_S = 15.0
+_BROKER_PATIENCE_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -122,9 +126,7 @@ def _compose(
     reporter = Reporter(device, boot, topics, trust, capabilities)
     telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
-    limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
-    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, config.worker.memory_mb)
-    service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
+    service = _service(config, command, listeners, inputs)
     updates = Updates(
         UpdateParts(journal, trust, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
         UpdateSettings(
@@ -137,14 +139,26 @@ def _compose(
     )
     blank = _blank_status(config, device, boot, listeners[0], updates)
     uplink = Uplink(device, boot, topics, broker, journal, spool, config.telemetry.backfill_per_s)
-    parts = LoopParts(
-        topics, broker, uplink, disk, fetcher, service, updates, telemetry, lambda new: write_status(state_dir, new)
-    )
+    watch, write = _watch(config, disk, broker), partial(write_status, state_dir)
+    parts = LoopParts(topics, broker, uplink, disk, fetcher, service, updates, telemetry, watch, write)
     disk.start()
     telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
     broker.start()
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(device, parts, inputs, blank)
+
+
+def _service(
+    config: AgentConfig, command: tuple[str, ...], listeners: tuple[socket.socket, ...], inputs: Inputs
+) -> Service:
+    limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
+    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, config.worker.memory_mb)
+    return Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
+
+
+def _watch(config: AgentConfig, disk: Disk, broker: Broker) -> Watch:
+    pauses_s = config.mqtt.reconnect_max_s + config.mqtt.connect_timeout_s
+    return Watch(Watchdog(os.environ), disk, broker, _BROKER_PATIENCE_S + 2 * pauses_s)
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:

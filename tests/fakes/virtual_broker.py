@@ -89,6 +89,7 @@ class VirtualBroker(Broker):
         self.gone = False
         self._mids = 0
         self._topics: set[str] = set()
+        self.turned_at = 0.0
 
     def start(self) -> None:
         self._world.after(_TRIP_S, self._connect)

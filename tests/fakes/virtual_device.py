@@ -17,6 +17,7 @@ from edge_agent.adapters.journal import Journal, Report
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import Trust
+from edge_agent.adapters.watchdog import Watchdog
 from edge_agent.adapters.worker_process import WorkerProcess
 from edge_agent.contract.artifacts import PackedFile, Parcel
 from edge_agent.contract.messages import Capabilities, DesiredBundle
@@ -33,6 +34,7 @@ from edge_agent.supervisor.telemetry import Telemetry
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.watch import Watch
 from edge_agent.supervisor.worker_phases import ServiceTimes
 from tests.fakes.virtual import Cutter, PowerCut, Settled, VirtualInputs, World
 from tests.fakes.virtual_broker import DEVICE, TOPICS, VirtualBroker, VirtualServer
@@ -115,7 +117,8 @@ class SteppedDisk(Disk):
         except queue.Empty:
             return False
         assert work is not None
-        self._put(work())
+        if (done := work()) is not None:
+            self._put(done)
         return True
 
 
@@ -214,8 +217,18 @@ class VirtualDevice:
         settings = UpdateSettings(DEVICE, 512.0, self.beat_s, self.times.load_timeout_s + self.times.hang_s)
         self.updates = Updates(parts, settings, self.journal.load())
         uplink = Uplink(DEVICE, boot, TOPICS, self.broker, self.journal, self.spool, self.backfill_per_s, self.chance)
+        watch = Watch(Watchdog({}), self.disk, self.broker, 60.0)
         loop_parts = LoopParts(
-            TOPICS, self.broker, uplink, self.disk, fetcher, self.service, self.updates, self.telemetry, self._note
+            TOPICS,
+            self.broker,
+            uplink,
+            self.disk,
+            fetcher,
+            self.service,
+            self.updates,
+            self.telemetry,
+            watch,
+            self._note,
         )
         blank = AgentStatus(DEVICE, boot, 0, 1, None, "", "", False, self.updates.update.state, 0, (), 0)
         self.telemetry.tell(EventCode.BOOTED, f"boot {boot}")
