@@ -13,6 +13,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _RECEIVE_MAXIMUM = 64
 _MAX_PACKET_BYTES = 1024 * 1024
 _MAX_INFLIGHT = 64
 _STOP_TIMEOUT_S = 5.0
+_LOOK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Broker:
         self._put = put
         self._stop = threading.Event()
         self._link = 0
+        self.turned_at = time.monotonic()
         self._client: mqtt.Client | None = None
         self._context = None if address.ca_pem is None else _context(address.ca_pem, address.certificate)
         self._thread = threading.Thread(target=self._keep, name="broker", daemon=True)
@@ -174,6 +177,7 @@ class Broker:
         attempt = 1 if self._times.first_delay_s > 0 else 0  # a first delay was a place in the window already
         self._stop.wait(self._times.first_delay_s)
         while not self._stop.is_set():
+            self.turned_at = time.monotonic()
             self._link += 1
             connection = _Connection(self._link, self._put)
             came_about = self._hold(connection)
@@ -203,8 +207,11 @@ class Broker:
             if not connection.settled.wait(self._times.connect_timeout_s):
                 connection.detail = f"no answer to CONNECT within {self._times.connect_timeout_s:g} s"
                 return False
-            if connection.accepted:
-                connection.ended.wait()
+            while connection.accepted and not connection.ended.wait(_LOOK_EVERY_S):
+                self.turned_at = time.monotonic()
+                if not _turns(client):
+                    connection.detail = "the client's thread has ended"
+                    break
             return connection.accepted
         finally:
             self._end(client)
@@ -287,6 +294,12 @@ class _Connection:
 
 def _properties(kind: int) -> Properties:
     return Properties(kind)  # type: ignore[no-untyped-call]  # paho has no types there
+
+
+def _turns(client: mqtt.Client) -> bool:
+    """Whether paho's thread lives; it says nothing when it ends of itself, and `is_connected()` stays true."""
+    thread = client._thread  # noqa: SLF001 - paho has no public word for it
+    return thread is not None and thread.is_alive()
 
 
 def _context(ca_pem: str, certificate: Path | None) -> ssl.SSLContext:

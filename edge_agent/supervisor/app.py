@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -29,6 +30,7 @@ from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import DeviceKey
 from edge_agent.adapters.verifier_process import Verifier
+from edge_agent.adapters.watchdog import Watchdog
 from edge_agent.adapters.worker_process import WorkerLimits, spawn
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
@@ -49,9 +51,11 @@ from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.watch import Watch
 from edge_agent.supervisor.worker_phases import ServiceTimes
 
 _BIND_PATIENCE_S = 15.0
+_BROKER_PATIENCE_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -130,9 +134,7 @@ def _compose(
     reporter = Reporter(device, boot, topics, DeviceKey(bytes.fromhex(identity.seed)), capabilities)
     telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
-    limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
-    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, config.worker.memory_mb)
-    service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
+    service = _service(config, command, listeners, inputs)
     updates = Updates(
         UpdateParts(
             Keeper(journal, markers),
@@ -152,9 +154,8 @@ def _compose(
     uplink = Uplink(device, boot, topics, broker, journal, spool, config.telemetry.backfill_per_s)
     verifier = Verifier(state_dir, ("--device", device, "--profile", board.profile), inputs.put)
     trust = TrustDesk(device, topics, verifier, lambda: updates.update.highest_seq)
-    parts = LoopParts(
-        broker, uplink, disk, trust, fetcher, service, updates, telemetry, lambda new: write_status(state_dir, new)
-    )
+    watch, write = _watch(config, disk, broker), partial(write_status, state_dir)
+    parts = LoopParts(broker, uplink, disk, trust, fetcher, service, updates, telemetry, watch, write)
     disk.start()
     telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
     if journal.rebuilt:
@@ -174,6 +175,19 @@ def _connect(broker: Broker, state_dir: Path, identity: Identity) -> None:
     """Begin to connect, and to keep the certificate fresh by which the broker knows us."""
     broker.start()
     Renewer(state_dir, identity, broker.show).start()
+
+
+def _service(
+    config: AgentConfig, command: tuple[str, ...], listeners: tuple[socket.socket, ...], inputs: Inputs
+) -> Service:
+    limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
+    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, config.worker.memory_mb)
+    return Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
+
+
+def _watch(config: AgentConfig, disk: Disk, broker: Broker) -> Watch:
+    pauses_s = config.mqtt.reconnect_max_s + config.mqtt.connect_timeout_s
+    return Watch(Watchdog(os.environ), disk, broker, _BROKER_PATIENCE_S + 2 * pauses_s)
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:

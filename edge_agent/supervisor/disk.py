@@ -7,6 +7,7 @@ handed to the main loop, which ends the process with it.
 import errno
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,7 +92,8 @@ class Disk:
         self._chunks = chunks
         self._slots = slots
         self._put = put
-        self._queue: queue.SimpleQueue[Callable[[], DiskInput] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], DiskInput | None] | None] = queue.SimpleQueue()
+        self.turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
 
     def start(self) -> None:
@@ -111,12 +113,18 @@ class Disk:
         """Stage or verify bundles, but those whose digests are `trusted`; `Staged` or `DiskFailed` follows."""
         self._queue.put(lambda: self._stage(seq, bundles, trusted))
 
+    def ping(self) -> None:
+        """Turn once more, when all before it is done."""
+        self._queue.put(lambda: None)
+
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:
             try:
-                self._put(work())
+                if (done := work()) is not None:
+                    self._put(done)
             except Exception as error:  # noqa: BLE001 - a bug must reach the main loop, not end this thread in silence
                 self._put(DiskBroke(error))
+            self.turned_at = time.monotonic()
 
     def _store(self, digest: str, data: bytes) -> DiskInput:
         try:

@@ -20,6 +20,7 @@ from edge_agent.supervisor.telemetry import Telemetry
 from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.watch import Watch
 
 _log = logging.getLogger(__name__)
 _IDLE_WAIT_S = 5.0
@@ -50,6 +51,7 @@ class LoopParts:
     service: Service
     updates: Updates
     telemetry: Telemetry
+    watch: Watch
     write_status: Callable[[AgentStatus], None]
 
 
@@ -84,6 +86,7 @@ class Loop:
         self._parts.updates.start(now)
         self._parts.trust.start(now)
         self._parts.uplink.latest_report(self._parts.updates.last_report)
+        self._parts.watch.ready()
         while not self._stopping:
             self._due(self._clock())
             self._take(self._wait_s(self._clock()))
@@ -179,6 +182,7 @@ class Loop:
         parts.uplink.latest_report(parts.updates.last_report)
         parts.uplink.pump(now)
         self._write_status(now)
+        parts.watch.tick(now)
 
     def _report_progress(self, now: float) -> None:
         counts = self._parts.fetcher.counts
@@ -215,12 +219,13 @@ class Loop:
     def _wait_s(self, now: float) -> float:
         parts = self._parts
         due = [parts.service.next_due(), parts.updates.next_due(now), parts.telemetry.next_due(), now + _IDLE_WAIT_S]
-        due += [parts.uplink.next_due(now), parts.trust.next_due()]
+        due += [parts.uplink.next_due(now), parts.trust.next_due(), parts.watch.next_due()]
         return max(0.0, min(time for time in due if time is not None) - now)
 
     def _stop(self) -> None:
         """Let open requests finish, hand over what was counted, say goodbye."""
         _log.info("agent_stopping")
+        self._parts.watch.stopping()
         now = self._clock()
         self._parts.service.drain_all(now)
         self._until(now + _DRAIN_S, lambda: self._parts.service.is_empty)

@@ -14,6 +14,7 @@ from edge_agent.adapters.broker import Acked, Arrived, Connected, Disconnected
 from edge_agent.adapters.journal import Journal, Report
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import DeviceKey, public_key
+from edge_agent.adapters.watchdog import Watchdog
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Capabilities, Status
 from edge_agent.contract.states import EventCode, Presence
@@ -31,6 +32,7 @@ from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.watch import Watch
 from edge_agent.supervisor.worker_phases import ServiceTimes
 from tests.chaos.board import Flaw, MemoryChunks, MemoryMarkers, MemorySlots, NoReserve, SimDisk, SimWorker, WorkerWorld
 from tests.chaos.broker import TOPICS, Port, SimBroker
@@ -277,6 +279,7 @@ class Device:
         parts_of = (TOPICS, self.client, self._journal, spool)
         uplink = Uplink(device, boot, *parts_of, _BACKFILL_PER_S, self.timeline.rng.random)  # type: ignore[arg-type]
         verifier = VirtualVerifier(device, peek_order, self._packs, put, self._later)
+        watch = Watch(Watchdog({}), disk, self.client, 60.0)  # type: ignore[arg-type]
         all_parts = LoopParts(
             self.client,
             uplink,
@@ -286,6 +289,7 @@ class Device:
             service,
             updates,
             telemetry,
+            watch,
             lambda _status: None,  # type: ignore[arg-type]
         )
         blank = AgentStatus(device, boot, 0, 1, None, "", "", False, update.state, update.highest_seq, (), 0)

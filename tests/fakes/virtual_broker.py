@@ -1,6 +1,7 @@
 """A broker and a server on virtual time, for one agent: retained messages, acknowledgements that get lost, absences."""
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,8 @@ _TRIP_S = 0.01
 class VirtualServer:
     """What the server publishes for the device, and what it has taken in of it, repeats and all.
 
-    While the broker is `away` nothing connects; of the next `lose_acks` messages the PUBACK is lost with the link.
+    While the broker is `away` nothing connects; of the next `lose_acks` messages, and of a `lose_share` of all, the
+    PUBACK is lost with the link.
     """
 
     key: SigningKey = field(default_factory=SigningKey.generate)
@@ -34,6 +36,8 @@ class VirtualServer:
     blocks: dict[str, bytes] = field(default_factory=dict)
     away: bool = False
     lose_acks: int = 0
+    lose_share: float = 0.0
+    chance: random.Random = field(default_factory=lambda: random.Random(5))
     taken: list[tuple[float, str, bytes]] = field(default_factory=list)
     reports: list[Reported] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -89,6 +93,7 @@ class VirtualBroker(Broker):
         self.gone = False
         self._mids = 0
         self._topics: set[str] = set()
+        self.turned_at = 0.0
 
     def start(self) -> None:
         self._world.after(_TRIP_S, self._connect)
@@ -159,8 +164,8 @@ class VirtualBroker(Broker):
             self._server.take(self._world.now, topic, payload)
         if not self.up or link != self.link:
             return
-        if self._server.lose_acks > 0:
-            self._server.lose_acks -= 1
+        if self._server.lose_acks > 0 or self._server.chance.random() < self._server.lose_share:
+            self._server.lose_acks = max(0, self._server.lose_acks - 1)
             self.lose()
         else:
             self._put(Acked(link, mid, ""))

@@ -18,6 +18,7 @@ from edge_agent.adapters.markers import Markers
 from edge_agent.adapters.slots import Slots
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import DeviceKey
+from edge_agent.adapters.watchdog import Watchdog
 from edge_agent.adapters.worker_process import WorkerProcess
 from edge_agent.contract.artifacts import PackedFile, Parcel
 from edge_agent.contract.messages import Capabilities, DesiredBundle
@@ -36,6 +37,7 @@ from edge_agent.supervisor.trust_desk import TrustDesk
 from edge_agent.supervisor.update_parts import UpdateParts, UpdateSettings
 from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
+from edge_agent.supervisor.watch import Watch
 from edge_agent.supervisor.worker_phases import ServiceTimes
 from tests.fakes.virtual import Cutter, PowerCut, Settled, VirtualInputs, World
 from tests.fakes.virtual_broker import DEVICE, TOPICS, VirtualBroker, VirtualServer
@@ -119,7 +121,8 @@ class SteppedDisk(Disk):
         except queue.Empty:
             return False
         assert work is not None
-        self._put(work())
+        if (done := work()) is not None:
+            self._put(done)
         return True
 
 
@@ -230,8 +233,18 @@ class VirtualDevice:
         self.updates = Updates(parts, settings, self.journal.load())
         uplink = Uplink(DEVICE, boot, TOPICS, self.broker, self.journal, self.spool, self.backfill_per_s, self.chance)
         trust = TrustDesk(DEVICE, TOPICS, self._verifier(inputs), lambda: self.updates.update.highest_seq)
+        watch = Watch(Watchdog({}), self.disk, self.broker, 60.0)
         loop_parts = LoopParts(
-            self.broker, uplink, self.disk, trust, fetcher, self.service, self.updates, self.telemetry, self._note
+            self.broker,
+            uplink,
+            self.disk,
+            trust,
+            fetcher,
+            self.service,
+            self.updates,
+            self.telemetry,
+            watch,
+            self._note,
         )
         blank = AgentStatus(DEVICE, boot, 0, 1, None, "", "", False, self.updates.update.state, 0, (), 0)
         self.telemetry.tell(EventCode.BOOTED, f"boot {boot}")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.adapters.watchdog import Watchdog
+
 UNIT = Path(__file__).parents[2] / "firmware_configs" / "edge-agent.service"
 
 
@@ -58,6 +60,15 @@ def test_a_wrong_configuration_is_not_started_again() -> None:
     found = settings()
     assert found["RestartPreventExitStatus"] == ["78"]
     assert found["Restart"] == ["always"]
+
+
+def test_the_watchdog_waits_for_the_agent() -> None:
+    """The agent notifies, as the main process alone, at least three times in the time that it is given."""
+    found = settings()
+    assert (found["Type"], found["NotifyAccess"]) == (["notify"], ["main"])
+    usec = str(int(found["WatchdogSec"][0]) * 1_000_000)
+    every_s = Watchdog({"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": usec}).every_s
+    assert every_s == 20.0
 
 
 def test_the_state_folder_is_the_agents_own() -> None:
