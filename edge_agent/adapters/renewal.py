@@ -34,6 +34,8 @@ RENEWED, FAILED, PENDING = 0, 1, 75
 def renew(state_dir: Path) -> bool:
     """Fetch and keep a new certificate; return False where an operator's approval is still awaited.
 
+    A device that has a password is only told whether it is let in.
+
     Raises:
         IdentityError: the device is not enrolled.
         EnrolmentError: refused, or the server cannot be reached; the old certificate is as it was.
@@ -44,8 +46,12 @@ def renew(state_dir: Path) -> bool:
     request = tls_keys.make_request(held.device)
     payload = codec.encode(RenewRequest(held.device, request.csr, nonce))
     answer = enrolment.renew(held.server_url, held.fleet_ca, _signed(held, payload))
-    if answer.certificate is None:
+    if answer.pending:
         return False
+    if answer.certificate is None:
+        if held.by_certificate:
+            raise enrolment.EnrolmentError("the server sent no certificate; enrol again if its broker has changed")
+        return True
     new = with_certificate(state_dir, held, request, answer.certificate)
     save_identity(state_dir, new)
     drop_tls_files(state_dir, keep=new)

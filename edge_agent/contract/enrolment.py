@@ -72,7 +72,10 @@ class RenewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """Answer to a renewal: the new certificate (PEM), or none while an operator's approval is `pending`."""
+    """Answer to a renewal: the new certificate (PEM), or none while an operator's approval is `pending`.
+
+    With neither, the device is let in, and the broker knows it by its password.
+    """
 
     certificate: str | None = None
     pending: bool = False

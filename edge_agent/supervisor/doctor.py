@@ -43,7 +43,7 @@ def examine(config: AgentConfig, epoch_s: float, *, is_running: bool) -> tuple[F
     """Look at everything; `is_running` where the agent runs now and so holds its port."""
     return (
         Finding(Grade.OK, "configuration is readable"),
-        *_identity(config),
+        *_identity(config, epoch_s),
         _state_dir(config),
         _runtimes(config),
         *_denied(config),
@@ -52,12 +52,29 @@ def examine(config: AgentConfig, epoch_s: float, *, is_running: bool) -> tuple[F
     )
 
 
-def _identity(config: AgentConfig) -> tuple[Finding, ...]:
+def _identity(config: AgentConfig, epoch_s: float) -> tuple[Finding, ...]:
     try:
         identity = load_identity(config.state_path)
     except IdentityError as error:
         return (Finding(Grade.BAD, "identity", str(error)),)
-    return (Finding(Grade.OK, f"enrolled as {identity.device} at {identity.server_url}"), _broker(identity))
+    enrolled = Finding(Grade.OK, f"enrolled as {identity.device} at {identity.server_url}")
+    return (enrolled, *_certificate(identity, epoch_s), _broker(identity))
+
+
+def _certificate(identity: Identity, epoch_s: float) -> tuple[Finding, ...]:
+    if not identity.by_certificate:
+        return ()
+    if not identity.tls_file:
+        hint = f"on the server: edgeloop device approve {identity.device}"
+        return (Finding(Grade.WARN, "no certificate yet: the device waits for approval", hint),)
+    days = (identity.expires - epoch_s) / 86_400
+    if days < 0:
+        hint = "edge-agent renew, which says what is in the way"
+        return (Finding(Grade.BAD, f"the certificate expired {-days:.0f} days ago", hint),)
+    if epoch_s > identity.renew_at:
+        hint = "it is renewed when the server can be reached: edge-agent renew"
+        return (Finding(Grade.WARN, f"the certificate should have been renewed; {days:.0f} days are left", hint),)
+    return (Finding(Grade.OK, f"the certificate is valid for {days:.0f} more days"),)
 
 
 def _broker(identity: Identity) -> Finding:

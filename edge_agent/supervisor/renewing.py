@@ -21,6 +21,7 @@ _LOOK_EVERY_S = 60.0
 _CHILD_TIMEOUT_S = 120.0
 _PENDING = 75
 _PENDING_EVERY_S = 15.0
+_LEAST_S = 5.0
 
 
 class Renewer:
@@ -52,7 +53,7 @@ class Renewer:
                 continue
             pending = self._renew()
             # An operator who has just approved a board should not wait for an hour.
-            pause_s = _PENDING_EVERY_S if pending else backoff.delay_s(self._failures, random.random())  # noqa: S311 - spreads a fleet, keeps no secret
+            pause_s = _PENDING_EVERY_S if pending else _LEAST_S + backoff.delay_s(self._failures, random.random())  # noqa: S311 - spreads a fleet, keeps no secret
 
     def _renew(self) -> bool:
         """Run the child once, and show what it brought; return whether an approval is awaited."""
@@ -62,7 +63,8 @@ class Renewer:
             if done.returncode == 0:
                 self._identity = load_identity(self._state_dir)
                 self._show(self._state_dir / self._identity.tls_file)
-                self._failures = 0
+                # Due again at once means that our clock is far ahead: that is no reason to ask without pause.
+                self._failures = self._failures + 1 if time.time() >= self._identity.renew_at else 0
                 _log.info("certificate_renewed expires=%d", self._identity.expires)
                 return False
             detail, pending = done.stderr.strip(), done.returncode == _PENDING

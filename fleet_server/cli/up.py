@@ -127,7 +127,9 @@ def _announce(info: "ReadyInfo") -> None:
     ]
     if info.broker == "mosquitto":
         secret = info.data_dir / "mosquitto" / "accounts.json"
-        lines.insert(-1, ("dashboards", f"read-only account _dashboard; password: jq -r .dashboard_password {secret}"))
+        port = (info.data_dir / "mosquitto" / "local-port").read_text()
+        lines.insert(-1, ("dashboards", f"read-only account _dashboard at 127.0.0.1:{port}"))
+        lines.insert(-1, ("", f"(password: jq -r .dashboard_password {secret})"))
     console.print(Text("Edgeloop is up.", style="bold green"))
     for title, text in lines:
         console.print(Text.assemble((f"  {title:<12}", "bold"), text))

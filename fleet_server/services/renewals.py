@@ -106,7 +106,7 @@ class Renewals:
             case Standing.ACTIVE:
                 pass
         if not self._accounts.certificates:
-            raise DeniedError("this fleet's broker takes no certificates")
+            return Renewal()  # it is let in, and has a password
         if certificates.count_valid(connection, device.id, now) >= _MAX_VALID:
             raise DeniedError(f"{device.id} holds {_MAX_VALID} valid certificates already")
         pem = self._issuer.issue(connection, request.csr, device.id)

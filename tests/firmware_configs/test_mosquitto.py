@@ -12,18 +12,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage, MQTTv5
 
 from edge_agent.contract.topics import Topics, Up
+from tests.fakes.certificates import Certifier
 
 FOLDER = Path(__file__).parents[2] / "firmware_configs" / "mosquitto"
 TOPICS = Topics()
@@ -49,44 +44,32 @@ def password_line(user: str, password: str) -> str:
     return f"{user}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}\n"
 
 
-def certificate(folder: Path) -> None:
-    """Write server.pem and server.key for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "server.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "server.key").write_bytes(private)
-
-
 @dataclass(frozen=True)
 class Broker:
-    """A running broker."""
+    """A running broker: its ports for devices and for passwords."""
 
-    port: int
-    ca: Path
+    devices: int
+    inner: int
+    certifier: Certifier
 
     @contextlib.contextmanager
     def client(self, user: str, *filters: str, password: str | None = None) -> Iterator["Session"]:
-        """A connected session of a user whose password is its name, subscribed to `filters`."""
+        """A connected session, subscribed to `filters`: a device by certificate, others by their name as password."""
         client = Client(CallbackAPIVersion.VERSION2, client_id="another-name", protocol=MQTTv5)
         session = Session(client, queue.Queue(), queue.Queue())
-        client.tls_set_context(ssl.create_default_context(cafile=self.ca))
-        client.username_pw_set(user, user if password is None else password)
+        context = ssl.create_default_context(cafile=self.certifier.listener.ca)
+        port = self.inner
+        if user.startswith("pi-") and password is None:
+            context.load_cert_chain(self.certifier.certify(user))
+            port = self.devices
+        else:
+            client.username_pw_set(user, user if password is None else password)
+        client.tls_set_context(context)
         client.on_connect = lambda _c, _u, _f, reason, _p: session.events.put(("connect", reason.is_failure))
         client.on_subscribe = lambda *_: session.events.put(("subscribe", False))
         client.on_publish = lambda *_: session.events.put(("publish", False))
         client.on_message = lambda _c, _u, message: session.messages.put(message)
-        client.connect("127.0.0.1", self.port)
+        client.connect("127.0.0.1", port)
         client.loop_start()
         try:
             session.wait("connect")
@@ -125,21 +108,24 @@ class Session:
         return found
 
 
-def configuration(folder: Path, port: int) -> Path:
-    """The shipped files with their folders and port replaced; credentials for the users of the tests."""
+def configuration(folder: Path, devices: int, inner: int, certifier: Certifier) -> Path:
+    """The shipped files with their folders and ports replaced; credentials for the users of the tests."""
     text = (FOLDER / "mosquitto.conf").read_text()
     text = text.replace("/etc/mosquitto/edgeloop", str(folder)).replace("/var/lib/mosquitto/", f"{folder}/")
-    text = text.replace("listener 8883", f"listener {port} 127.0.0.1")
+    text = text.replace("listener 8883", f"listener {devices} 127.0.0.1")
+    text = text.replace("listener 8884", f"listener {inner} 127.0.0.1")
     if os.geteuid() == 0:
         text += "user root\n"
     (folder / "mosquitto.conf").write_text(text)
     (folder / "acl").write_text((FOLDER / "acl").read_text().replace("pi-example", "pi-1"))
-    (folder / "passwords").write_text(
-        "".join(password_line(user, user) for user in ("fleet-server", "dashboard", "pi-1", "pi-2"))
-    )
+    (folder / "passwords").write_text("".join(password_line(user, user) for user in ("fleet-server", "dashboard")))
     for name in ("acl", "passwords"):
         (folder / name).chmod(0o600)
-    certificate(folder)
+    files = certifier.tls
+    for source, name in ((files.certificate, "server.pem"), (files.key, "server.key")):
+        (folder / name).write_bytes(source.read_bytes())
+    for source, name in ((files.ca, "ca.pem"), (files.crl, "crl.pem")):
+        (folder / name).write_bytes(source.read_bytes())
     return folder / "mosquitto.conf"
 
 
@@ -157,15 +143,16 @@ def wait_for(port: int, child: "subprocess.Popen[bytes]") -> None:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A real Mosquitto on the shipped configuration."""
     folder = tmp_path_factory.mktemp("broker")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [mosquitto(), "-c", configuration(folder, port)]
+    certifier = Certifier(tmp_path_factory.mktemp("keys"))
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = one.getsockname()[1], two.getsockname()[1]
+    command = [mosquitto(), "-c", configuration(folder, *ports, certifier)]
     with (folder / "log").open("w+") as log, subprocess.Popen(command, stderr=log) as child:
         try:
-            wait_for(port, child)
+            wait_for(ports[1], child)
             assert child.poll() is None, (folder / "log").read_text()
             assert "Error" not in (folder / "log").read_text()
-            yield Broker(port, folder / "server.pem")
+            yield Broker(*ports, certifier)
         finally:
             child.terminate()
 
@@ -209,6 +196,19 @@ def test_a_dashboard_reads_health_only_and_writes_nothing(broker: Broker) -> Non
         device.publish(TOPICS.up("pi-1", Up.WINDOW))
         device.publish(health)
         assert dashboard.topics_until(health) == [health]
+
+
+def test_a_device_that_the_list_denies_is_mute(broker: Broker) -> None:
+    """Its certificate is valid; what it says reaches nobody, and nothing reaches it."""
+    own = TOPICS.up("pi-1", Up.EVENT)
+    with broker.client("fleet-server", TOPICS.ingest()) as server, broker.client("pi-stolen", "#") as stolen:
+        stolen.client.publish(TOPICS.up("pi-stolen", Up.EVENT), b"x", qos=1)
+        stolen.wait("publish")
+        server.publish(TOPICS.desired("pi-stolen"))
+        with broker.client("pi-1") as device:
+            device.publish(own)
+        assert server.topics_until(own) == [own]
+        assert stolen.messages.empty()
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])

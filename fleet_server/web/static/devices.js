@@ -23,9 +23,11 @@ export function traffic(devices, health, filter) {
 function words(device) {
   const marks = Object.entries(device.labels || {}).map(([key, value]) => `${key}=${value}`);
   const runs = (device.running || []).map((one) => `${one.model}@${one.version} ${one.variant}`);
-  return [device.id, device.profile, device.presence, ...marks, ...runs].join(" ").toLowerCase();
+  return [device.id, device.profile, present(device), ...marks, ...runs].join(" ").toLowerCase();
 }
 
+/** Whether it is there; of a device that takes no part, why not. */
+const present = (device) => (!device.standing || device.standing === "active" ? device.presence : device.standing);
 const stamp = (report) => report.ts ?? Date.parse(report.received);
 const longest = (lists) => lists.reduce((best, one) => (one.length > best.length ? one : best), []);
 
@@ -43,7 +45,7 @@ const last = (values) => values.filter(Number.isFinite).at(-1);
 
 const COLUMNS = [
   ["Device", ({ device }) => [h("strong", {}, device.id), h("div", { class: "faint" }, device.profile, device.simulated && " · simulated"), labels(device.labels)]],
-  ["Presence", ({ device }) => [badge(device.presence), h("div", { class: "faint" }, ago(device.last_seen))]],
+  ["Presence", ({ device }) => [badge(present(device)), h("div", { class: "faint" }, ago(device.last_seen))]],
   ["Runs", ({ device }) => runs(device)],
   ["Update", ({ device }) => update(device)],
   ["Rows/s", ({ rate }) => spark(rate, "rows per second", rate.length ? number(last(rate), 3) : "–"), "num"],

@@ -149,7 +149,14 @@ def test_what_does_not_answer_the_request_is_not_taken(state: Path, server: Serv
     held = (state / "identity.json").read_bytes()
     other = server.certifier.certify("dev").read_text()
     named = server.certifier.certify("other").read_text()
-    for answer in (Renewal(other), Renewal(named), Renewal("no certificate"), Renewal(""), {"certificate": 1}):
+    for answer in (
+        Renewal(),
+        Renewal(other),
+        Renewal(named),
+        Renewal("no certificate"),
+        Renewal(""),
+        {"certificate": 1},
+    ):
         server.answer = lambda _request, answer=answer: (200, answer)  # type: ignore[misc]
         with pytest.raises(EnrolmentError):
             renewal.renew(state)
@@ -162,6 +169,14 @@ def test_what_does_not_answer_the_request_is_not_taken(state: Path, server: Serv
     usable(state)
     assert renewal.main(state) == renewal.PENDING
     assert renewal.main(tmp_path / "nowhere") == renewal.FAILED
+
+
+def test_a_device_with_a_password_is_only_told_whether_it_is_let_in(state: Path, server: Server) -> None:
+    save_identity(state, replace(load_identity(state), broker_password="pw", tls_file=""))
+    for pending in (True, False):
+        server.answer = lambda _request, pending=pending: (200, Renewal(pending=pending))  # type: ignore[misc]
+        assert renewal.renew(state) == (not pending)
+    assert load_identity(state).tls_file == ""
 
 
 def test_no_server_costs_nothing(state: Path) -> None:

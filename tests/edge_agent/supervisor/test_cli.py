@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,18 @@ def test_the_doctor_names_a_runtime_that_is_denied(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr("sys.path", [str(site), *sys.path])
         found = [finding for finding in examine(config, 2e9, is_running=True) if "is denied" in finding.what]
         assert [(finding.grade, bool(finding.hint)) for finding in found] == [(Grade.BAD, True)] * bad
+
+
+def test_the_doctor_says_how_the_certificate_stands(tmp_path: Path) -> None:
+    day_s, config = 86_400, AgentConfig(state_dir=str(tmp_path), runtimes=())
+    held = Identity("dev", "a" * 64, "b" * 64, "x", "edgeloop/v1", "127.0.0.1", 1)
+
+    def told(identity: Identity, day: int) -> list[Grade]:
+        save_identity(tmp_path, identity)
+        findings = examine(config, day * day_s, is_running=True)
+        return [finding.grade for finding in findings if "certificate" in finding.what]
+
+    assert told(held, 1) == [Grade.WARN]
+    with_file = replace(held, tls_file="tls-1.pem", renew_at=40 * day_s, expires=60 * day_s)
+    assert [told(with_file, day) for day in (39, 41, 61)] == [[Grade.OK], [Grade.WARN], [Grade.BAD]]
+    assert told(replace(held, broker_password="x"), 1) == []

@@ -167,6 +167,8 @@ def test_reports_come_in_order_and_once(server: Server, camera: Listener) -> Non
     assert eventually(lambda: bool(server.notes.events))
     assert [(report.boot, report.seq) for report in server.notes.reports] == [(1, 5), (2, 1)]
     assert server.ingest.counters["reported"] == 2
+    # What is out of order is handed on as that: who knows all reports can tell a repeat from a copied board.
+    assert server.notes.disordered == [CAM.report(4), CAM.report(9)]
     server.ingest.forget("cam-1")
     camera.publish(topic, CAM.seal(CAM.report(1)))
     assert eventually(lambda: len(server.notes.reports) == 3)

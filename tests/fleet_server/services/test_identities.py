@@ -177,3 +177,12 @@ def test_a_request_that_names_no_certificate_is_refused_and_the_token_keeps_its_
     for body in (request, replace(request, csr=csr_pem("pi-2")), replace(request, csr="no request")):
         fleet.call("POST", "/enrol", 422, json=codec.to_plain(body))
     fleet.call("POST", "/enrol", json=codec.to_plain(replace(request, csr=csr_pem("pi-1"))))
+
+
+def test_a_broker_that_takes_passwords_is_told_no_certificate(tmp_path: Path) -> None:
+    with served(tmp_path, approve_devices=True) as fleet:
+        answer = fleet.server.context.enroller.enrol(replace(ask(fleet), csr=None))
+        assert (answer.pending, answer.certificate, answer.broker_password is None) == (True, None, False)
+        act(fleet, "approve")
+        assert standing(fleet) == "active"
+        assert fleet.server.intake.public_key("pi-1") is not None
