@@ -15,7 +15,7 @@ from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
 from fleet_server.services.listings import ReleaseState, state_of
 from fleet_server.services.packing import pack_bundle
-from fleet_server.store import models
+from fleet_server.store import models, releases
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database
 from fleet_server.store.errors import ConflictError
@@ -43,9 +43,14 @@ class Models:
         self._clock = clock
 
     def register(
-        self, model: str, folder: Path, progress: Callable[[str], None] = lambda _line: None
+        self,
+        model: str,
+        folder: Path,
+        progress: Callable[[str], None] = lambda _line: None,
+        *,
+        auto: bool = False,
     ) -> models.Version:
-        """Check, pack and number the version in `folder`.
+        """Check, pack and number the version in `folder`; `auto` where automatic retraining made it.
 
         Raises:
             InvalidError: something of it is missing, altered or malformed, or it is of another model.
@@ -61,9 +66,9 @@ class Models:
                 parcels.append(
                     pack_bundle(variant.folder, variant.entry.digest, variant.manifest, self._artifacts, CHUNK_BYTES)
                 )
-        return self._save(checked, tuple(parcels))
+        return self._save(checked, tuple(parcels), auto=auto)
 
-    def _save(self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...]) -> models.Version:
+    def _save(self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...], *, auto: bool) -> models.Version:
         model, now = checked.record.card.model, self._clock()
         digests = sorted(f"{item.entry.variant}={item.entry.digest}" for item in checked.variants if item.entry.digest)
         fingerprint = sha256("\n".join(digests).encode()).hexdigest()
@@ -74,6 +79,8 @@ class Models:
             number = models.next_version(connection, model)
             version = models.Version(model, number, fingerprint, codec.to_plain(checked.record), now)
             models.insert_version(connection, version, _variants(checked, number))
+            if auto:
+                releases.mark_auto(connection, model, number)
             for parcel in parcels:
                 models.insert_parcel(connection, parcel)
             event = StoredEvent(now, "server", "version_registered", model=model, fields={"version": str(number)})
