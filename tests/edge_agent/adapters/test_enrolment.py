@@ -19,7 +19,7 @@ from tests.fakes.agent_authority import authority
 
 SERVER_KEY = "c" * 64
 BOARD = Capabilities("aarch64", 4, 1024, 500, 300, {}, "3.11", "0.1", "pi4")
-ANSWER = Enrolment("dev", SERVER_KEY, "edgeloop/v1", "127.0.0.1", 1883, "password")
+ANSWER = Enrolment("dev", "{}", "{}", SERVER_KEY, "edgeloop/v1", "127.0.0.1", 1883, "password")
 
 
 class FakeApi(http.server.ThreadingHTTPServer):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Metadata, Targets
 
 from edge_agent.contract.trust import IMAGE
 from fleet_server import autosign
@@ -68,6 +69,22 @@ def test_a_person_does_not_sign_automatic_versions_by_accident(fleet: Served, ce
     ceremony.fetch()
     ceremony.trainer("sign", str(ceremony.exchange), "--keys", ceremony.folder(), code=2)
     assert "no bundle waits that this names" in ceremony.said
+
+
+def test_no_role_lists_what_is_another_s_to_sign(fleet: Served, ceremony: Ceremony, key: Path) -> None:
+    """An automatic version among what people signed would pass to groups that accept none."""
+    register(fleet, "v1", b"one")
+    assert autosigned(ceremony, key) == 0
+    (path,) = ceremony.files()
+    automatic = Metadata[Targets].from_bytes(ceremony.files()[path].encode()).signed
+    (held,) = (ceremony.exchange / "image").glob("*.targets.json")
+    top = Metadata[Targets].from_file(str(held))
+    top.signed.version += 1
+    top.signed.targets |= automatic.targets
+    top.signatures.clear()
+    top.sign(ceremony.signer())
+    answer = ceremony.push(422, {f"image/{top.signed.version}.targets.json": top.to_bytes().decode()})
+    assert "not for targets to sign" in answer["detail"]
 
 
 def test_a_changed_manifest_is_not_signed(fleet: Served, ceremony: Ceremony, key: Path) -> None:
