@@ -231,12 +231,16 @@ class Manifest:
     # How the variant was made smaller, in words; empty where nothing is lost by design.
     form: str = ""
     certificate: tuple[Proof, ...] = ()
+    # Room for artifacts that are encrypted end to end. Nothing writes it yet; whoever sees it set refuses the bundle.
+    encryption: codec.JsonObject | None = None
 
     def __post_init__(self) -> None:
         check_name(self.model)
         check_name(self.variant)
         if self.schema != 1:
             raise ValueError(f"schema {self.schema} of a manifest is not known here; known is 1")
+        if self.encryption is not None:
+            raise ValueError("its artifacts are encrypted, and this release opens none")
         names = [file.name for file in self.files]
         if len(set(names)) != len(names):
             raise ValueError("names of files repeat")

@@ -16,7 +16,7 @@ from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
 from fleet_server.services.listings import ReleaseState, state_of
 from fleet_server.services.packing import pack_bundle
-from fleet_server.store import models
+from fleet_server.store import models, releases
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database
 from fleet_server.store.errors import ConflictError
@@ -44,9 +44,15 @@ class Models:
         self._clock = clock
 
     def register(
-        self, model: str, folder: Path, actor: str, progress: Callable[[str], None] = lambda _line: None
+        self,
+        model: str,
+        folder: Path,
+        actor: str,
+        progress: Callable[[str], None] = lambda _line: None,
+        *,
+        auto: bool = False,
     ) -> models.Version:
-        """Check, pack and number the version in `folder`.
+        """Check, pack and number the version in `folder`; `auto` where automatic retraining made it.
 
         Raises:
             InvalidError: something of it is missing, altered or malformed, or it is of another model.
@@ -62,9 +68,11 @@ class Models:
                 parcels.append(
                     pack_bundle(variant.folder, variant.entry.digest, variant.manifest, self._artifacts, CHUNK_BYTES)
                 )
-        return self._save(checked, tuple(parcels), actor)
+        return self._save(checked, tuple(parcels), actor, auto=auto)
 
-    def _save(self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...], actor: str) -> models.Version:
+    def _save(
+        self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...], actor: str, *, auto: bool
+    ) -> models.Version:
         model, now = checked.record.card.model, self._clock()
         digests = sorted(f"{item.entry.variant}={item.entry.digest}" for item in checked.variants if item.entry.digest)
         fingerprint = sha256("\n".join(digests).encode()).hexdigest()
@@ -75,6 +83,8 @@ class Models:
             number = models.next_version(connection, model)
             version = models.Version(model, number, fingerprint, codec.to_plain(checked.record), now)
             models.insert_version(connection, version, _variants(checked, number))
+            if auto:
+                releases.mark_auto(connection, model, number)
             for parcel in parcels:
                 models.insert_parcel(connection, parcel)
             subject, detail = f"{model}@{number}", {"fingerprint": fingerprint, "bundles": digests}

@@ -105,6 +105,7 @@ def _manifest(draw: st.DrawFn) -> manifest.Manifest:
         baseline_file=chosen,
         golden=golden,
         schema=st.just(1),
+        encryption=st.none(),
     )
     return draw(made)  # type: ignore[no-any-return]  # what st.builds makes has no static type
 

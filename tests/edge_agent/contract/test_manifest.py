@@ -36,7 +36,7 @@ def test_a_manifest_comes_back_and_its_digest_is_of_its_bytes(manifest: Manifest
 
 @given(manifest=words(Manifest))
 def test_a_manifest_names_only_what_it_lists(manifest: Manifest) -> None:
-    """Model, baseline and golden vectors are files of the bundle; a name stands once; the schema is known."""
+    """Model, baseline and golden vectors are files of it; names stand once; the schema is known; nothing is sealed."""
     plain = codec.to_plain(manifest)
     for change in (
         {"model_file": "not-listed"},
@@ -44,6 +44,7 @@ def test_a_manifest_names_only_what_it_lists(manifest: Manifest) -> None:
         {"golden": {**plain["golden"], "file": "not-listed"}},
         {"files": [*plain["files"], plain["files"][0]]},
         {"schema": 2},
+        {"encryption": {"scheme": "made-up"}},
         {"model": "No Name"},
         {"runtime": "tensorflow"},
     ):
