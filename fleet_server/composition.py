@@ -78,7 +78,7 @@ class Composition:
         artifacts = ArtifactFolder(config.data_dir / "artifacts")
         announcer = Announcer()
         assigner = Assigner(artifacts, load_profiles(), load_denials(), config.settings)
-        rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
+        rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set, approvals=config.approvals)
         self.controller = Controller(self._database, assigner, rollouts, announcer, clock)
         self.outbox = Outbox(self._database, artifacts, outside.wire, clock)
         self.intake = self._intake(artifacts, announcer, clock)

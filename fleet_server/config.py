@@ -44,6 +44,8 @@ class ServerConfig:
     Uploads are built in bubblewrap. Where it does not work, `build_sandbox` says what then: `required` builds nothing,
     `limits` builds with limits alone, which is for models that one trusts, and `auto` is `limits` on loopback and
     `required` beyond it. With `accept_pickles` a request may ask for a pickle to be loaded, in bubblewrap alone.
+
+    With `approvals` every rollout waits until another person than who started it approves it.
     """
 
     data_dir: Path = field(default_factory=default_data_dir)
@@ -62,6 +64,7 @@ class ServerConfig:
     build_disk_mb: int = 4096
     build_sandbox: BuildSandbox = "auto"
     accept_pickles: bool = False
+    approvals: bool = False
     health_kept: int = 500
     window_days: int = 30
 

@@ -24,6 +24,7 @@ def up(
     broker_port: int = 0,
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
+    approvals: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Start the server and its broker here, in the foreground; Ctrl-C ends both.
 
@@ -46,6 +47,8 @@ def up(
         limits on loopback and required beyond it.
     accept_pickles
         Load an uploaded pickle where the request asks for it: it runs whatever code is in it, in bubblewrap alone.
+    approvals
+        Let no rollout begin before another person than who started it approved it.
     """
     return _serve(
         data_dir=data_dir,
@@ -56,6 +59,7 @@ def up(
         broker_port=broker_port,
         build_sandbox=build_sandbox,
         accept_pickles=accept_pickles,
+        approvals=approvals,
     )
 
 
