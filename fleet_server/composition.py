@@ -200,6 +200,7 @@ class Composition:
             _log.info("desired_documents_queued", count=count)
         self.controller.tick()
         self.outbox.deliver()
+        self.context.auth.save_uses()
         self.context.audit.checkpoint()
         return generation
 

@@ -8,7 +8,7 @@ from fleet_server.core.rollouts import Rollout, RolloutState
 
 
 class Move(StrEnum):
-    """What moves a rollout: first an approver's word, then four of an operator's, the others a decision's (pause is both)."""
+    """What moves a rollout: an approver's word, then four of an operator's, the others a decision's (pause is both)."""
 
     APPROVE = "approve"
     PAUSE = "pause"
