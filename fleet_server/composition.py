@@ -92,7 +92,7 @@ class Composition:
         artifacts = ArtifactFolder(config.data_dir / "artifacts")
         announcer = Announcer()
         assigner = Assigner(artifacts, load_profiles(), load_denials(), config.settings)
-        rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set)
+        rollouts = Rollouts(self._database, assigner, announcer, clock, self._wake.set, approvals=config.approvals)
         self.recovery = Recovery(self._database, assigner, announcer, clock)
         self.controller = Controller(self._database, assigner, rollouts, self.recovery, announcer, clock)
         self.trust = build_trust(config, self._database, artifacts, (assigner, announcer), clock, trainer)
@@ -258,6 +258,7 @@ class Composition:
         self.identities.settle()
         self.controller.tick()
         self.outbox.deliver()
+        self.context.auth.save_uses()
         self.context.audit.checkpoint()
         return generation
 

@@ -50,6 +50,7 @@ class ServerConfig:
 
     On loopback the server makes its own release keys and signs by them; with `tryout_keys` it does so beyond loopback
     too. `key_passphrase` encrypts the server's online keys where they lie.
+    With `approvals` every rollout waits until another person than who started it approves it.
     """
 
     data_dir: Path = field(default_factory=default_data_dir)
@@ -73,6 +74,7 @@ class ServerConfig:
     accept_pickles: bool = False
     tryout_keys: bool = False
     key_passphrase: str | None = field(default=None, repr=False)
+    approvals: bool = False
     health_kept: int = 500
     window_days: int = 30
 

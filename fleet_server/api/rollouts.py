@@ -11,7 +11,7 @@ from fleet_server.api.askers import Reader, needs_within
 from fleet_server.api.context import Context, Paging
 from fleet_server.core.permissions import Permission
 from fleet_server.core.rollout_machine import Move
-from fleet_server.core.rollouts import DeviceState, RolloutDevice, parse_policy
+from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState, parse_policy
 from fleet_server.services.auth import Principal
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.rollouts import Plan, RolloutRequest
@@ -53,6 +53,8 @@ class NewRollout(Body):
     phase_timeout_s: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 3600.0
     soak: NewSoak | None = None
     settings: NewSettings | None = None
+    # Another person than who starts it must approve it first; the server may ask for that of every rollout.
+    approval: bool = False
     dry_run: bool = False
 
 
@@ -144,7 +146,7 @@ def show(stored: StoredRollout, members: tuple[RolloutDevice, ...]) -> RolloutSh
 
 def _phase(stored: StoredRollout, index: int, size: str, members: list[RolloutDevice]) -> PhaseShown:
     pending = sum(member.state not in (*_SETTLED, *_FAILED) for member in members)
-    if index > stored.rollout.phase:
+    if index > stored.rollout.phase or stored.rollout.state is RolloutState.UNAPPROVED:
         state = "waiting"
     else:
         open_phase = index == stored.rollout.phase and stored.rollout.state in OPEN_STATES
@@ -169,7 +171,7 @@ def _request(body: NewRollout) -> RolloutRequest:
         raise InvalidError(str(error)) from error
     settings = {} if body.settings is None else body.settings.model_dump(exclude_none=True)
     threshold = settings.pop("threshold", None)
-    return RolloutRequest(body.model, body.version, body.group, policy, soak, settings, threshold)
+    return RolloutRequest(body.model, body.version, body.group, policy, soak, settings, threshold, body.approval)
 
 
 def _plan(plan: Plan) -> PlanShown:
@@ -213,6 +215,16 @@ def list_rollouts(context: Context, paging: Paging, _asker: Reader) -> ListOf[Ro
 def show_rollout(rollout: str, context: Context, _asker: Reader) -> RolloutShown:
     """Show a rollout."""
     return show(*context.rollouts.show(rollout))
+
+
+@router.post("/{rollout}/approve")
+def approve_rollout(
+    rollout: str, context: Context, asker: Annotated[Principal, needs_within(Permission.APPROVE)]
+) -> RolloutShown:
+    """Approve a rollout that waits for it: another person than who started it."""
+    found, _ = context.rollouts.show(rollout)
+    asker.require_within(group=found.rollout.group, model=found.rollout.model)
+    return show(*context.rollouts.approve(rollout, asker.name))
 
 
 @router.post("/{rollout}/{verb}")

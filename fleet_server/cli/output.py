@@ -29,6 +29,7 @@ STYLES = {
     "skipped": "bright_black",
     "stopped": "yellow",
     "paused": "yellow",
+    "unapproved": "yellow",
     "returning": "yellow",
     "returned": "yellow",
     "refused": "yellow",

@@ -79,6 +79,7 @@ def start(
     phase_timeout: float = 3600.0,
     soak: str | None = None,
     settings: str | None = None,
+    approval: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     watch: Annotated[bool, Parameter(negative="")] = False,
     output: Output = "table",
@@ -105,6 +106,8 @@ def start(
         When a device counts as healthy: min_s=10,max_s=60,min_rows=20,max_error_ratio=0 (any of these).
     settings
         How often devices report, and the decision threshold: health_s=60,window_s=3600,window_rows=10000,threshold=0.5.
+    approval
+        Let it begin only when another person has approved it: edgeloop rollout approve.
     dry_run
         Print the plan and change nothing.
     watch
@@ -112,6 +115,7 @@ def start(
     """
     policy = {"max_failures": max_failures, "phase_soak_s": phase_soak, "phase_timeout_s": phase_timeout}
     body = {"model": model, "version": version, "group": group, "phases": list(phase), **policy}
+    body |= {"approval": True} if approval else {}
     for key, text, names in (("soak", soak, SOAK), ("settings", settings, SETTINGS)):
         body |= {} if text is None else {key: parse_numbers(text, names)}
     return _plan(body, output) if dry_run else _start(body, output, watch=watch)
@@ -162,6 +166,12 @@ def watch(rollout: str, /, *, timeout: float | None = None, output: Output = "ta
 
 
 @app.command
+def approve(rollout: str, /, *, output: Output = "table") -> None:
+    """Approve a rollout that waits for it; it takes another person than who started it."""
+    _steer(rollout, "approve", output)
+
+
+@app.command
 def pause(rollout: str, /, *, output: Output = "table") -> None:
     """Pause a rollout: devices under way finish, no other begins."""
     _steer(rollout, "pause", output)
@@ -185,7 +195,7 @@ def promote(rollout: str, /, *, output: Output = "table") -> None:
     _steer(rollout, "promote", output)
 
 
-def _steer(rollout: str, verb: Literal["pause", "resume", "abort", "promote"], output: str) -> None:
+def _steer(rollout: str, verb: Literal["approve", "pause", "resume", "abort", "promote"], output: str) -> None:
     with connect() as client:
         client.post(f"/rollouts/{rollout}/{verb}")
         found = client.get(f"/rollouts/{rollout}")

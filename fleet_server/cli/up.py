@@ -47,6 +47,7 @@ def up(
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
     tryout_keys: Annotated[bool, Parameter(negative="")] = False,
+    approvals: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Start the server and its broker here, in the foreground; Ctrl-C ends both.
 
@@ -72,6 +73,8 @@ def up(
     tryout_keys
         Make release keys on this server and sign every version by them, beyond loopback too; on loopback it does so
         anyway. To try out: in production root and release keys lie elsewhere.
+    approvals
+        Let no rollout begin before another person than who started it approved it.
     """
     return _serve(
         data_dir=data_dir,
@@ -85,6 +88,7 @@ def up(
         accept_pickles=accept_pickles,
         tryout_keys=tryout_keys,
         key_passphrase=os.environ.get("EDGELOOP_SERVER_KEY_PASSPHRASE"),
+        approvals=approvals,
     )
 
 

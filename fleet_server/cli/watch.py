@@ -30,6 +30,8 @@ def judge_end(rollout: dict[str, Any]) -> Exit | None:
             return None if moving else Exit.FAILED
         case "paused":
             return None if moving else Exit.INCONCLUSIVE
+        case "unapproved":
+            return Exit.INCONCLUSIVE
         case _:
             return None
 
@@ -82,6 +84,8 @@ def _conclude(found: dict[str, Any], end: Exit | None) -> int:
             say(f"{name} succeeded on {_sum(found, 'succeeded')} of {_sum(found, 'total')} devices.")
         case Exit.FAILED:
             say(f"{name} {found['state']}{reason}. Its devices: edgeloop rollout show {found['id']}")
+        case Exit.INCONCLUSIVE if found["state"] == "unapproved":
+            say(f"{name} waits for another person: edgeloop rollout approve {found['id']}")
         case Exit.INCONCLUSIVE:
             say(f"{name} is paused{reason}. Go on: edgeloop rollout resume {found['id']}")
         case _:

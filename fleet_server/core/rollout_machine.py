@@ -8,8 +8,9 @@ from fleet_server.core.rollouts import Rollout, RolloutState
 
 
 class Move(StrEnum):
-    """What moves a rollout: the first four are an operator's, the others a decision's (pause is both)."""
+    """What moves a rollout: an approver's word, then four of an operator's, the others a decision's (pause is both)."""
 
+    APPROVE = "approve"
     PAUSE = "pause"
     RESUME = "resume"
     ABORT = "abort"
@@ -23,9 +24,11 @@ class MoveError(ValueError):
     """A move is not allowed in the state that a rollout is in."""
 
 
-_RUNNING, _PAUSED, _HALTED, _ABORTED, _SUCCEEDED = RolloutState
+_RUNNING, _PAUSED, _HALTED, _ABORTED, _SUCCEEDED, _UNAPPROVED = RolloutState
 
 _TABLE: Mapping[tuple[RolloutState, Move], RolloutState] = {
+    (_UNAPPROVED, Move.APPROVE): _RUNNING,
+    (_UNAPPROVED, Move.ABORT): _ABORTED,
     (_RUNNING, Move.PAUSE): _PAUSED,
     (_RUNNING, Move.ABORT): _ABORTED,
     (_RUNNING, Move.PROMOTE): _RUNNING,
@@ -39,6 +42,8 @@ _TABLE: Mapping[tuple[RolloutState, Move], RolloutState] = {
 }
 # Moves to the next phase; from the last phase a promotion is the operator's word that the rollout is done.
 _ONWARD = frozenset({Move.PROMOTE, Move.ADVANCE})
+# What has a phase's clock begin.
+_BEGIN = frozenset({Move.RESUME, Move.APPROVE})
 
 
 def allowed_moves(state: RolloutState) -> frozenset[Move]:
@@ -47,7 +52,7 @@ def allowed_moves(state: RolloutState) -> frozenset[Move]:
 
 
 def move_rollout(rollout: Rollout, move: Move, now: float, reason: str = "") -> Rollout:
-    """Return the rollout after a move; a new or resumed phase has its clock begin at `now` (epoch seconds).
+    """Return the rollout after a move; a new, approved or resumed phase has its clock begin at `now` (epoch seconds).
 
     Raises:
         MoveError: the table has no such move, or there is no phase to advance to.
@@ -62,5 +67,5 @@ def move_rollout(rollout: Rollout, move: Move, now: float, reason: str = "") -> 
         if move is Move.ADVANCE:
             raise MoveError(f"rollout {rollout.id} is in its last phase: there is none to advance to")
         target = RolloutState.SUCCEEDED
-    started = now if move is Move.RESUME else rollout.phase_started
+    started = now if move in _BEGIN else rollout.phase_started
     return replace(rollout, state=target, reason=reason, phase_started=started)

@@ -105,6 +105,8 @@ def decide_rollout(view: RolloutView, now: float, evidence: Evidence = _PLAIN) -
     match rollout.state:
         case RolloutState.SUCCEEDED:
             return Decision(Verdict.HOLD, "the rollout has succeeded", rollout.phase)
+        case RolloutState.UNAPPROVED:
+            return Decision(Verdict.HOLD, "waits for approval", rollout.phase)
         case RolloutState.HALTED | RolloutState.ABORTED:
             return _decide_return(view)
         case RolloutState.RUNNING | RolloutState.PAUSED:

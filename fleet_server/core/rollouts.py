@@ -18,13 +18,17 @@ MAX_PHASES = 20
 
 
 class RolloutState(StrEnum):
-    """The work that a rollout still owes; halted and aborted owe the return of every device that was offered it."""
+    """The work that a rollout still owes; halted and aborted owe the return of every device that was offered it.
+
+    `unapproved` waits for another person's word and owes nothing; no device is offered anything by then.
+    """
 
     RUNNING = "running"
     PAUSED = "paused"
     HALTED = "halted"
     ABORTED = "aborted"
     SUCCEEDED = "succeeded"
+    UNAPPROVED = "unapproved"
 
 
 class DeviceState(StrEnum):

@@ -5,11 +5,9 @@ leaves once. A session has no rights of its own: each request asks what its user
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-import structlog
 from sqlalchemy import Connection
 
 from fleet_server.core.permissions import EVERYTHING, Permission, Role, Scope, judge_permission, judge_scope
@@ -18,10 +16,8 @@ from fleet_server.services.clock import Clock
 from fleet_server.services.errors import DeniedError
 from fleet_server.store import access, users
 from fleet_server.store.database import Database
-from fleet_server.store.errors import UnavailableError
 from fleet_server.store.pages import Page, PageRequest
 
-_log = structlog.get_logger(__name__)
 SESSION_MS = 7 * 24 * 3600 * 1000
 IDLE_MS = 12 * 3600 * 1000
 CODE_MS = 15 * 60 * 1000
@@ -85,6 +81,9 @@ class Auth:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        # When each key (by id) and session (by hash) was last used: saved apart, so that reading never waits to write.
+        self._used: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
 
     def check_key(self, text: str) -> Principal | None:
         """Return who holds this key, or None where it is unknown, revoked or expired."""
@@ -94,7 +93,7 @@ class Auth:
         if key is None or not _holds(key, now):
             return None
         if now - (key.used or 0) >= _SEEN_MS:
-            self._note(lambda connection: access.save_key_used(connection, key.id, now))
+            self._used[key.id] = now
         return _principal_of(key)
 
     def make_code(self, asker: Principal) -> str:
@@ -126,12 +125,31 @@ class Auth:
         now = self._clock()
         with self._database.read() as connection:
             found = access.find_session(connection, hash_secret(text))
-            if found is None or found.expires <= now or now - found.seen >= IDLE_MS:
+            if found is None or found.expires <= now or now - self._last_seen(found) >= IDLE_MS:
                 return None
             owner = _find_owner(connection, found.owner_user, found.owner_key, now, found.id)
         if owner is not None and now - found.seen >= _SEEN_MS:
-            self._note(lambda connection: access.save_session_seen(connection, found.hash, now))
+            self._seen[found.hash] = now
         return owner
+
+    def save_uses(self) -> None:
+        """Save when keys and sessions were last used; each is written once a minute at most.
+
+        Raises:
+            UnavailableError: the database cannot be written now; it is kept for the next time.
+        """
+        used, seen = dict(self._used), dict(self._seen)
+        if not used and not seen:
+            return
+        with self._database.write() as connection:
+            for key, at in used.items():
+                access.save_key_used(connection, key, at)
+            for session, at in seen.items():
+                access.save_session_seen(connection, session, at)
+        for kept, saved in ((self._used, used), (self._seen, seen)):
+            for name, at in saved.items():
+                if kept.get(name) == at:
+                    kept.pop(name, None)
 
     def holds(self, asker: Principal) -> bool:
         """Whether who asked a while ago may still do the same: neither revoked, expired, signed out nor changed."""
@@ -160,12 +178,8 @@ class Auth:
             owner = ended.owner_user or ended.owner_key or ""
             record_audit(connection, now, actor, "session_ended", ended.id, {"of": owner})
 
-    def _note(self, save: Callable[[Connection], None]) -> None:
-        try:
-            with self._database.write() as connection:
-                save(connection)
-        except UnavailableError as error:  # whoever asks may well read: only the time of it is not kept
-            _log.warning("last_use_not_saved", error=str(error))
+    def _last_seen(self, session: access.Session) -> int:
+        return max(session.seen, self._seen.get(session.hash, 0))
 
 
 def begin_session(connection: Connection, owner: Principal, now: int, address: str, by: str) -> str:

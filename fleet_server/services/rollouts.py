@@ -28,7 +28,7 @@ from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner
 from fleet_server.services.clock import Clock
 from fleet_server.services.decisions import record_decision
-from fleet_server.services.errors import InvalidError
+from fleet_server.services.errors import DeniedError, InvalidError
 from fleet_server.services.groups import members_of
 from fleet_server.services.listings import check_rollable
 from fleet_server.store import assignments, groups, models, rollouts
@@ -52,6 +52,7 @@ class RolloutRequest:
     soak: Soak | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     threshold: float | None = None
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,10 @@ class Rollouts:
         announcer: Announcer,
         clock: Clock,
         wake: Callable[[], None],
+        *,
+        approvals: bool = False,
     ) -> None:
+        self._approvals = approvals
         self._wake = wake
         self._database = database
         self._assigner = assigner
@@ -104,6 +108,9 @@ class Rollouts:
             plan = self._plan(connection, request)
             _refuse_overlap(connection, plan)
             options = _options(request) | {"complete": plan.complete}
+            if request.approval or self._approvals:
+                waiting = replace(plan.rollout, state=RolloutState.UNAPPROVED, reason="waits for approval")
+                plan = replace(plan, rollout=waiting)
             stored = StoredRollout(plan.rollout, options, now, now, author)
             rollouts.insert_rollout(connection, stored, plan.members)
             self.record(connection, plan.rollout, "start", f"{len(plan.members)} devices planned", author, {})
@@ -135,6 +142,19 @@ class Rollouts:
         rollout = Rollout(identity, request.model, request.version, group.name, request.policy, phase_started=now)
         members = tuple(replace(item, changed_at=now) for item in plan_rollout(identity, request.policy, prospects))
         return Plan(rollout, members, len(members) == len(boards))
+
+    def approve(self, rollout: str, approver: str) -> tuple[StoredRollout, tuple[RolloutDevice, ...]]:
+        """Let a rollout begin that waits for it; it takes two people.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            DeniedError: who approves is who started it.
+            ConflictError: it does not wait for approval.
+        """
+        stored, _ = self.show(rollout)
+        if stored.author == approver:
+            raise DeniedError(f"{approver} started this rollout: another person approves it")
+        return self.move(rollout, Move.APPROVE, approver)
 
     def move(self, rollout: str, move: Move, author: str) -> tuple[StoredRollout, tuple[RolloutDevice, ...]]:
         """Move a rollout by an operator's word.

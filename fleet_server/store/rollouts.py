@@ -12,7 +12,7 @@ from fleet_server.store.errors import NotFoundError
 from fleet_server.store.pages import Page, PageRequest, read_page
 from fleet_server.store.schema import rollout_devices, rollouts
 
-OPEN_STATES = (RolloutState.RUNNING.value, RolloutState.PAUSED.value)
+OPEN_STATES = (RolloutState.RUNNING.value, RolloutState.PAUSED.value, RolloutState.UNAPPROVED.value)
 _MEMBER_FIELDS = tuple(field.name for field in dataclasses.fields(RolloutDevice))
 _AWAY = select(rollout_devices.c.rollout).where(
     rollout_devices.c.state.not_in((DeviceState.WAITING.value, DeviceState.SKIPPED.value, DeviceState.RETURNED.value))

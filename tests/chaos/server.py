@@ -270,7 +270,9 @@ class SimServer:
             identities=self.identities,
             controller=controller,
             outbox=Outbox(database, base.artifacts, self.wire, (image, base.trust.director), clock),
-            context=SimpleNamespace(audit=SimpleNamespace(checkpoint=lambda: None)),
+            context=SimpleNamespace(
+                audit=SimpleNamespace(checkpoint=lambda: None), auth=SimpleNamespace(save_uses=lambda: None)
+            ),
         )
         parts = database, base.artifacts, controller, self.identities, image, self.wire
         intake = DeviceIntake(*parts, announcer, clock, self.wake, 100)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet_server.services.clock import iso
 from tests.fakes.server_app import Served, served
 
 
@@ -54,6 +55,21 @@ def test_unused_session_ends(tmp_path: Path) -> None:
         assert auth.check_session(session) is not None
         fleet.clock.pass_s(12 * 3600)
         assert auth.check_session(session) is None
+
+
+def test_last_uses_are_saved_and_outlive_a_restart(tmp_path: Path) -> None:
+    with served(tmp_path) as fleet:
+        session = fleet.server.context.auth.open_session(fleet.server.sign_in_code(fleet.key))
+        fleet.clock.pass_s(11 * 3600)
+        assert fleet.server.context.auth.check_session(session) is not None
+        fleet.call("GET", "/fleet")
+        fleet.turn()
+        (key,) = fleet.call("GET", "/keys")["items"]
+        assert key["used"] == iso(fleet.clock.ms)
+        later = fleet.clock.ms + 11 * 3600 * 1000
+    with served(tmp_path) as fleet:
+        fleet.clock.ms = later
+        assert fleet.server.context.auth.check_session(session) is not None
 
 
 def test_secrets_are_stored_by_hash(fleet: Served) -> None:

@@ -61,6 +61,7 @@ TABLE: dict[Permission, set[str]] = {
         "POST /api/v1/models/{model}/builds",
         "DELETE /api/v1/operations/{operation}",
     },
+    Permission.APPROVE: {"POST /api/v1/rollouts/{rollout}/approve"},
     Permission.AUDIT: {"GET /api/v1/audit", "GET /api/v1/audit/verdict"},
     Permission.ACCESS: {
         "GET /api/v1/keys",

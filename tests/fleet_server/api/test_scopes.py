@@ -18,6 +18,7 @@ BOTH = Scope(frozenset({"north"}), frozenset({"digits"}))
 SCOPES = {"north": NORTH, "digits": DIGITS, "both": BOTH}
 ROUTES_CHECKED_IN_HANDLERS = {
     ("POST", "/api/v1/rollouts"),
+    ("POST", "/api/v1/rollouts/{rollout}/approve"),
     ("POST", "/api/v1/rollouts/{rollout}/{verb}"),
     ("DELETE", "/api/v1/operations/{operation}"),
 }
