@@ -29,7 +29,7 @@ from edge_agent.contract.artifacts import sha256
 from edge_agent.contract.manifest import MANIFEST_NAME, FileSpec
 from edge_agent.contract.messages import Soak
 from tests.fakes import bundles
-from tests.fakes.agent import AgentProcess, FakeBundle, FakeServer, pack, running_agent
+from tests.fakes.agent import AgentProcess, FakeBundle, FakeServer, pack
 from tests.fakes.broker import running_broker
 from tests.fakes.bundle_files import rewrite_manifest
 from tests.fakes.trust_repository import FAR, FakeRepository, put, release
@@ -91,7 +91,12 @@ def _measure_agent(scratch: Path, runs: int) -> dict[str, float]:
     with running_broker(scratch) as broker:
         server = FakeServer("benchmark", broker.port)
         server.start()
-        with running_agent(scratch / "agent", server, real=True) as agent:
+        agent = AgentProcess(scratch / "agent", server, real=True)
+        agent.enrol()
+        config = agent.folder / "agent.toml"  # its patience is a test's
+        config.write_text(config.read_text().replace("load_timeout_s = 5.0", "load_timeout_s = 60.0"))
+        try:
+            agent.start()
             agent.wait_status("a connection", lambda status: status.broker_connected)
             before = _resident_mb(agent)
             times = [_activate(server, agent, scratch, version) for version in range(1, runs + 2)][1:]
@@ -99,7 +104,9 @@ def _measure_agent(scratch: Path, runs: int) -> dict[str, float]:
             served = time.perf_counter()
             _version(agent)
             request = time.perf_counter() - served
-        server.stop()
+        finally:
+            agent.kill()
+            server.stop()
     return {
         "supervisor RSS before, MiB": before,
         "supervisor RSS, MiB": after,
@@ -116,8 +123,9 @@ def _activate(server: FakeServer, agent: AgentProcess, scratch: Path, version: i
     for digest, data in made.chunks.items():
         chunks.put(digest, data)
     began, pause = time.perf_counter(), threading.Event()
-    server.desire(version, made, soak=Soak(min_s=0, max_s=0, min_rows=0))
+    server.desire(version, made, soak=Soak(min_s=1, max_s=1, min_rows=0))
     while _version(agent) != version:
+        assert not server.outcomes(version), server.outcomes(version)
         pause.wait(0.005)
     took = time.perf_counter() - began
     server.outcome(version, 60)
