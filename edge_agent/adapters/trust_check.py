@@ -8,12 +8,13 @@ signed for this device, whichever is later; the own clock is never kept, so that
 
 import datetime as dt
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from edge_agent.adapters.trust_client import ROLES, CacheFetcher, PackFetcher, Repository, open_repository
+from edge_agent.adapters.trust_client import ROLES, PackFetcher, Repository, open_repository
 from edge_agent.adapters.trust_floors import Floors, RoleVersion
+from edge_agent.adapters.trust_keeper import Keeper
 from edge_agent.adapters.trust_state import REPOSITORIES, DistrustedError, TrustState
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Desired, TrustHeld
@@ -24,8 +25,6 @@ from edge_agent.core.trust_rules import Finding, Named, Order, Refusal, judge_or
 T = TypeVar("T")
 # The name under which the highest signed time (epoch ms) stands among the floors of the director.
 _TIME = "time"
-# Floors of what a snapshot lists, beside those of the roles themselves.
-_LISTED = "listed:"
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _LAST = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
@@ -100,22 +99,15 @@ class _Check:
     def __init__(self, state: TrustState, floors: Floors, device: Device, stack: ExitStack) -> None:
         self._state = state
         self._floors = floors
+        self._keeper = Keeper(state, floors)
         self._device = device
         self._stack = stack
 
     def restore(self, name: str) -> None:
-        """Make the floors anew from the metadata kept last, as far as it verifies still; nothing expires here."""
-        with suppress(DistrustedError):
-            folder = self._stack.enter_context(self._state.workspace(name))
-            files = self._state.cached(name)
-            repository = open_repository(name, CacheFetcher(files), self._state.pinned(name), folder)
-            with suppress(DistrustedError):
-                repository.refresh(_EPOCH)
-                repository.load_delegations(files)
-            # Without a timestamp there is nothing but what was pinned, which is no floor of anything.
-            if any(one.role == ROLES[1] for one in repository.versions()):
-                times = self._times(repository) if repository.is_whole else ()
-                self._raise(repository, times)
+        """Make lost floors anew from the metadata that was kept last."""
+        folder = self._stack.enter_context(self._state.workspace(name))
+        if (kept := self._keeper.recover(name, folder)) is not None:
+            self._keeper.raise_floors(kept, _times(kept))
 
     def order(self, now: dt.datetime) -> _Ordered | None:
         """Verify the director's pack; nothing where none came yet.
@@ -127,8 +119,8 @@ class _Check:
         if director is None:
             return None
         director.refresh(now)
-        self._check_versions(director)
-        self._check_listed(director)
+        self._keeper.check_versions(director)
+        self._keeper.check_listed(director)
         note = _ok(read_director_note(director.field(NOTE)))
         at = max(now, self._time_floor(director), _moment(note.ts))
         if expired := director.expired_at(at):
@@ -150,12 +142,12 @@ class _Check:
         if image is None:
             return None
         image.refresh(ordered.at if ordered else max(now, self._time_floor(None)))
-        self._check_versions(image)
+        self._keeper.check_versions(image)
         names = [target.name for target in ordered.order.targets] if ordered else []
         found = {name: target for name in names if (target := image.find(name)) is not None}
-        self._check_versions(image)  # of the delegated roles too, which `find` has loaded
-        self._check_listed(image)
-        self._keep(image, ())
+        self._keeper.check_versions(image)  # of the delegated roles too, which `find` has loaded
+        self._keeper.check_listed(image)
+        self._keeper.keep(image)
         return found
 
     def follow(self, ordered: _Ordered, released: Mapping[str, Named]) -> tuple[Desired, bool]:
@@ -167,7 +159,7 @@ class _Check:
         director = ordered.repository
         desired = _ok(judge_order(ordered.order, released, self._device.device, self._device.profile))
         renumbered = self._floors.is_lifted(DIRECTOR, director.version_of(ROLES[3]))
-        self._keep(director, self._times(director))
+        self._keeper.keep(director, _times(director))
         return desired, renumbered
 
     def _open(self, name: str) -> Repository | None:
@@ -182,35 +174,6 @@ class _Check:
         folder = self._stack.enter_context(self._state.workspace(name))
         return open_repository(name, PackFetcher(files), self._state.pinned(name), folder)
 
-    def _check_versions(self, repository: Repository) -> None:
-        """Hold the version of every role that is verified so far against its floor."""
-        for role in repository.versions():
-            self._check_floor(repository.name, role)
-
-    def _check_listed(self, repository: Repository) -> None:
-        """Hold what the snapshot lists of other roles against what snapshots listed before (specification, 5.5.5)."""
-        verified = {role.role for role in repository.versions()}
-        listed = {_LISTED + role.role: role for role in repository.listed()}
-        for name, role in listed.items():
-            if role.role not in verified:
-                self._check_floor(repository.name, replace(role, role=name))
-        for floor in self._floors.named(repository.name, _LISTED, repository.version_of(ROLES[2])):
-            left_out = floor.role.removeprefix(_LISTED)
-            if floor.role not in listed and repository.is_delegated(left_out):
-                detail = f"{repository.name}: the snapshot does not list {left_out} any more"
-                raise DistrustedError(Reason.INCONSISTENT, detail)
-
-    def _check_floor(self, name: str, role: RoleVersion) -> None:
-        floor = self._floors.in_force(name, role)
-        if floor is None:
-            return
-        if role.version < floor.version:
-            detail = f"{name}: {role.role} {role.version} is below {floor.version}, which this device has seen"
-            raise DistrustedError(Reason.ROLLED_BACK, detail)
-        if role.version == floor.version and role.digest != floor.digest:
-            detail = f"{name}: there are two different contents of {role.role} {role.version}"
-            raise DistrustedError(Reason.INCONSISTENT, detail)
-
     def _time_floor(self, director: Repository | None) -> dt.datetime:
         """Return the highest time that was signed with keys that are trusted still; with whatever keys without one."""
         if director is None:
@@ -219,23 +182,15 @@ class _Check:
             floors = self._floors.named(DIRECTOR, _TIME, director.version_of(ROLES[3]))
         return _moment(max((floor.version for floor in floors), default=0))
 
-    def _times(self, director: Repository) -> tuple[RoleVersion, ...]:
-        """Return the time that a director signed, as a floor; an image repository signs none."""
-        note = read_director_note(director.field(NOTE))
-        if director.name != DIRECTOR or isinstance(note, Refusal):
-            return ()
-        return (replace(director.version_of(ROLES[3]), role=_TIME, version=note.ts, digest=""),)
 
-    def _keep(self, repository: Repository, times: tuple[RoleVersion, ...]) -> None:
-        """Raise the floors first: metadata that is lost after that costs nothing."""
-        self._raise(repository, times)
-        self._state.keep(repository.name, repository.folder)
-
-    def _raise(self, repository: Repository, times: tuple[RoleVersion, ...]) -> None:
-        versions = repository.versions()
-        listed = [replace(one, role=_LISTED + one.role) for one in repository.listed()]
-        held = [one for one in versions if one.role in ROLES]
-        self._floors.raise_to(repository.name, (*versions, *listed, *times), held)
+def _times(director: Repository) -> tuple[RoleVersion, ...]:
+    """Return the time that a director signed, as a floor; an image repository signs none."""
+    if director.name != DIRECTOR or not director.is_whole:
+        return ()
+    note = read_director_note(director.field(NOTE))
+    if isinstance(note, Refusal):
+        return ()
+    return (replace(director.version_of(ROLES[3]), role=_TIME, version=note.ts, digest=""),)
 
 
 def _ok(found: T | Refusal) -> T:

@@ -18,13 +18,16 @@ from securesystemslib.formats import encode_canonical
 from tuf.api import exceptions
 from tuf.api.metadata import Key, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError, SerializationError
-from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from edge_agent.adapters.lean_import import without_urllib3
 from edge_agent.adapters.trust_floors import RoleVersion
 from edge_agent.adapters.trust_state import DistrustedError
 from edge_agent.contract.states import Reason
 from edge_agent.contract.trust import AUTO, auto_role
 from edge_agent.core.trust_rules import Named
+
+with without_urllib3():
+    from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 ROLES = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
 _BASE = "pack:///"

@@ -16,6 +16,8 @@ from edge_agent.core.retry import Backoff
 from edge_agent.core.trust_rules import Finding
 
 _RECHECK_S = 3600.0
+# Both packs often come together, on a new connection for one: a moment's patience saves a run.
+_SETTLE_S = 0.1
 _RETRY = Backoff(1.0, 300.0)
 _log = logging.getLogger(__name__)
 
@@ -58,8 +60,8 @@ class TrustDesk:
             return
         self._seen[repository] = digest
         self._new[repository] = payload
-        self._due = now
-        self.tick(now)
+        if not self._is_running:
+            self._due = now + _SETTLE_S
 
     def done(self, item: VerifierInput, now: float) -> Finding | None:
         """The verifier ended; return what it found."""

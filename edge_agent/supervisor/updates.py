@@ -89,7 +89,7 @@ class Updates:
         held, self._parts.reporter.held = self._parts.reporter.held, finding.held
         report = self.last_report
         if finding.desired is not None:
-            if finding.renumbered and finding.desired.seq <= self.update.highest_seq:
+            if finding.renumbered and finding.desired.seq < self.update.highest_seq:
                 self.update = renumber(self.update)
             self.desired_verified(finding.desired, now)
         elif finding.held.refused is not None:

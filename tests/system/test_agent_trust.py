@@ -95,6 +95,28 @@ def test_a_verifier_that_is_killed_is_started_again(server: FakeServer, agent: A
     assert agent.ask()["models"] == {"digits": 2}
 
 
+def test_numbers_that_ran_ahead_begin_anew_with_new_keys(server: FakeServer, agent: AgentProcess) -> None:
+    """Whoever stole the director's keys drove its numbers up; a new root lifts them, once and no further."""
+    first, second = bundles(server)
+    server.desire(2**31, first)
+    assert_followed(server, 2**31)
+    server.release(second)
+    server.order(5, second)
+    server.wait("rolled back", lambda: server.reports[-1].trust.refused is Reason.ROLLED_BACK)
+    for role in ("timestamp", "snapshot", "targets"):
+        server.director.rotate(role)
+    server.order(5, second)
+    assert_followed(server, 5)
+    server.reports.clear()
+    agent.kill()
+    agent.start()  # verifies what is kept once more
+    server.wait("the held versions", lambda: bool(server.reports) and server.reports[-1].trust.director_root == 4)
+    server.order(6, first)
+    assert_followed(server, 6)
+    assert server.outcomes(5)[0].outcome == server.reports[0].outcome
+    assert agent.ask()["models"] == {"digits": 1}
+
+
 def verifier_of(agent: AgentProcess) -> int:
     """Wait for the agent's verifier to run, and return its process."""
     assert agent.child is not None

@@ -55,10 +55,16 @@ def test_it_takes_the_two_topics_and_no_other(desk: TrustDesk) -> None:
 
 
 def test_newer_packs_wait_for_the_run_and_go_together(desk: TrustDesk, verifier: FakeVerifier) -> None:
-    desk.arrived(ORDER, b"1", 1.0)
+    desk.arrived(ORDER, b"0", 1.0)
+    desk.arrived(ORDER, b"1", 1.05)
+    desk.tick(1.1)
+    assert verifier.runs == []
+    assert desk.next_due() == pytest.approx(1.15)
+    desk.tick(1.16)
     for payload in (b"2", b"3"):
-        desk.arrived(ORDER, payload, 1.1)
-    desk.arrived(RELEASES, b"r", 1.2)
+        desk.arrived(ORDER, payload, 1.2)
+    desk.arrived(RELEASES, b"r", 1.3)
+    desk.tick(1.5)
     assert verifier.runs == [({DIRECTOR: b"1"}, 7)]
     assert desk.next_due() is None
     assert desk.done(Verified(FOUND, 0.1), 2.0) == FOUND
@@ -68,6 +74,7 @@ def test_newer_packs_wait_for_the_run_and_go_together(desk: TrustDesk, verifier:
 
 def test_the_same_pack_again_and_a_cleared_topic_change_nothing(desk: TrustDesk, verifier: FakeVerifier) -> None:
     desk.arrived(ORDER, b"1", 1.0)
+    desk.tick(1.1)
     desk.done(Verified(FOUND, 0.1), 1.5)
     for payload in (b"1", b""):
         desk.arrived(ORDER, payload, 2.0)
@@ -77,7 +84,8 @@ def test_the_same_pack_again_and_a_cleared_topic_change_nothing(desk: TrustDesk,
 
 def test_what_failed_is_tried_again_later_and_with_what_came_since(desk: TrustDesk, verifier: FakeVerifier) -> None:
     now, waits = 1.0, []
-    desk.arrived(ORDER, b"1", now)
+    desk.arrived(ORDER, b"1", now - 0.1)
+    desk.tick(now)
     desk.arrived(RELEASES, b"r", now)
     for _ in range(12):
         assert desk.done(VerifierFailed("killed"), now) is None
