@@ -129,25 +129,10 @@ def _compose(
     limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
     times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
     service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
+    keeper, restore_s = Keeper(journal, markers), config.worker.load_timeout_s + config.worker.hang_s
     updates = Updates(
-        UpdateParts(
-            Keeper(journal, markers),
-            trust,
-            chunks,
-            slots,
-            disk,
-            fetcher,
-            service,
-            reporter,
-            capabilities,
-            telemetry.tell,
-        ),
-        UpdateSettings(
-            device,
-            config.worker.memory_mb,
-            config.telemetry.beat_s,
-            config.worker.load_timeout_s + config.worker.hang_s,
-        ),
+        UpdateParts(keeper, trust, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
+        UpdateSettings(device, config.worker.memory_mb, config.telemetry.beat_s, restore_s),
         journal.load(),
     )
     blank = _blank_status(config, device, boot, listeners[0], updates)
@@ -156,13 +141,17 @@ def _compose(
         topics, broker, uplink, disk, fetcher, service, updates, telemetry, lambda new: write_status(state_dir, new)
     )
     disk.start()
-    telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
-    if journal.rebuilt:
-        _log.error("journal_rebuilt detail=%r", journal.rebuilt)
-        telemetry.tell(EventCode.JOURNAL_REBUILT, journal.rebuilt)
+    _tell_start(telemetry, f"agent {board.agent}, boot {boot}", journal.rebuilt)
     broker.start()
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(device, parts, inputs, blank)
+
+
+def _tell_start(telemetry: Telemetry, booted: str, rebuilt: str) -> None:
+    telemetry.tell(EventCode.BOOTED, booted)
+    if rebuilt:
+        _log.error("journal_rebuilt detail=%r", rebuilt)
+        telemetry.tell(EventCode.JOURNAL_REBUILT, rebuilt)
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:
