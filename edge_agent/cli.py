@@ -101,7 +101,7 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
 
 def _run(_options: argparse.Namespace, config: AgentConfig) -> int:
     from edge_agent.adapters.identity import IdentityError
-    from edge_agent.adapters.journal import JournalError
+    from edge_agent.adapters.journal import JournalError, UnwritableError
     from edge_agent.supervisor import app
 
     logging.basicConfig(
@@ -111,7 +111,7 @@ def _run(_options: argparse.Namespace, config: AgentConfig) -> int:
         app.run(config)
     except IdentityError as error:
         return _say(CONFIGURATION, str(error))
-    except (JournalError, app.StartError) as error:
+    except (JournalError, UnwritableError, app.StartError) as error:
         return _say(FAILED, str(error))
     except PermissionError as error:
         return _say(FAILED, f"{error.filename}: {error.strerror}; run as the user that enrolled")

@@ -77,6 +77,7 @@ def run(config: AgentConfig, command: tuple[str, ...] | None = None) -> None:
     Raises:
         IdentityError: the device is not enrolled.
         JournalError: the journal is of a newer agent, or the disk cannot be read or written.
+        UnwritableError: this start cannot be counted, so nothing could be said that is not mistaken for another.
         StartError: another agent runs here, or an address is in use.
         OSError: the state folder is not writable.
     """
@@ -111,8 +112,8 @@ def _compose(
     """Make the parts and start their threads."""
     state_dir, device, now = config.state_path, identity.device, time.monotonic()
     board = system.find_board(config.profile, simulated=config.simulated, offered=config.runtimes)
-    boot, topics = journal.count_boot(markers.boot), Topics(identity.topic_root)
-    markers.see(boot=boot)
+    keeper = Keeper(journal, markers)
+    boot, topics = keeper.count_boot(), Topics(identity.topic_root)
     trust = Trust(device, bytes.fromhex(identity.seed), bytes.fromhex(identity.server_key))
 
     def capabilities() -> Capabilities:
@@ -129,7 +130,7 @@ def _compose(
     limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
     times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s)
     service = Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
-    keeper, restore_s = Keeper(journal, markers), config.worker.load_timeout_s + config.worker.hang_s
+    restore_s = config.worker.load_timeout_s + config.worker.hang_s
     updates = Updates(
         UpdateParts(keeper, trust, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
         UpdateSettings(device, config.worker.memory_mb, config.telemetry.beat_s, restore_s),
