@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
-    from edge_agent.adapters import durable, enrolment, identity, markers, system, trust
+    from edge_agent.adapters import durable, enrolment, identity, system, trust
     from edge_agent.contract.enrolment import EnrolRequest
 
     state_dir = config.state_path
@@ -86,11 +86,7 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
         return _say(USAGE, f"--id: {error}")
     try:
         answer = enrolment.enrol(options.server, request)
-        # Another server counts its documents from the beginning: what was kept for the one before would refuse them.
-        for name in ("agent.db", "agent.db-journal", "spool.db", "spool.db-wal", "spool.db-shm"):
-            (state_dir / name).unlink(missing_ok=True)
-        markers.Markers(state_dir / "good").forget()
-        identity.save_identity(state_dir, identity.identity_of(answer, seed, options.server))
+        identity.begin_anew(state_dir, identity.identity_of(answer, seed, options.server))
     except enrolment.EnrolmentError as error:
         return _say(FAILED, f"not enrolled: {error}")
     except OSError as error:
