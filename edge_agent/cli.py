@@ -78,7 +78,6 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
         durable,
         enrolment,
         identity,
-        markers,
         renewal,
         system,
         tls_keys,
@@ -110,12 +109,8 @@ def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
         who = identity.identity_of(answer, seed, options.server, fleet_ca)
         if answer.certificate is not None:
             who = renewal.with_certificate(state_dir, who, made, answer.certificate)
-        # Another server counts its documents from the beginning: what was kept for the one before would refuse them.
-        for name in ("agent.db", "agent.db-journal", "spool.db", "spool.db-wal", "spool.db-shm"):
-            (state_dir / name).unlink(missing_ok=True)
         trust_state.install_roots(state_dir, answer.image_root, answer.director_root)
-        markers.Markers(state_dir / "good").forget()
-        identity.save_identity(state_dir, who)
+        identity.begin_anew(state_dir, who)
         identity.drop_tls_files(state_dir, keep=who)
     except enrolment.EnrolmentError as error:
         return _say(FAILED, f"not enrolled: {error}")
@@ -155,7 +150,7 @@ def _renew(_options: argparse.Namespace, config: AgentConfig) -> int:
 
 def _run(_options: argparse.Namespace, config: AgentConfig) -> int:
     from edge_agent.adapters.identity import IdentityError
-    from edge_agent.adapters.journal import JournalError
+    from edge_agent.adapters.journal import JournalError, UnwritableError
     from edge_agent.supervisor import app
 
     logging.basicConfig(
@@ -165,7 +160,7 @@ def _run(_options: argparse.Namespace, config: AgentConfig) -> int:
         app.run(config)
     except IdentityError as error:
         return _say(CONFIGURATION, str(error))
-    except (JournalError, app.StartError) as error:
+    except (JournalError, UnwritableError, app.StartError) as error:
         return _say(FAILED, str(error))
     except PermissionError as error:
         return _say(FAILED, f"{error.filename}: {error.strerror}; run as the user that enrolled")

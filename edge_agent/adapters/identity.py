@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_agent.adapters import durable
+from edge_agent.adapters.markers import Markers
 from edge_agent.contract import codec
 from edge_agent.contract.enrolment import Enrolment
 from edge_agent.contract.topics import check_device_id, check_digest
@@ -108,6 +109,20 @@ def save_identity(state_dir: Path, identity: Identity) -> None:
         OSError: the folder is not writable.
     """
     durable.write_file(state_dir / FILE_NAME, codec.encode(identity), mode=_MODE)
+
+
+def begin_anew(state_dir: Path, identity: Identity) -> None:
+    """Forget what was kept for the server before, durably, and only then write the identity that the new one gave.
+
+    Another server counts its documents from the beginning: what was kept would refuse them. Boots go on being counted.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    for name in ("agent.db", "agent.db-journal", "spool.db", "spool.db-wal", "spool.db-shm"):
+        (state_dir / name).unlink(missing_ok=True)
+    Markers(state_dir / "good").forget()  # this flushes the removals too, since it flushes the folder above its own
+    save_identity(state_dir, identity)
 
 
 def load_identity(state_dir: Path) -> Identity:

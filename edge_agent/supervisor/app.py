@@ -86,6 +86,7 @@ def run(config: AgentConfig, command: tuple[str, ...] | None = None) -> None:
     Raises:
         IdentityError: the device is not enrolled.
         JournalError: the journal is of a newer agent, or the disk cannot be read or written.
+        UnwritableError: this start cannot be counted, so nothing could be said that is not mistaken for another.
         StartError: another agent runs here, or an address is in use.
         OSError: the state folder is not writable.
     """
@@ -120,8 +121,8 @@ def _compose(
     """Make the parts and start their threads."""
     state_dir, device, now = config.state_path, identity.device, time.monotonic()
     board = system.find_board(config.profile, simulated=config.simulated, offered=config.runtimes)
-    boot, topics = journal.count_boot(markers.boot), Topics(identity.topic_root)
-    markers.see(boot=boot)
+    keeper = Keeper(journal, markers)
+    boot, topics = keeper.count_boot(), Topics(identity.topic_root)
 
     def capabilities() -> Capabilities:
         return system.capabilities(board, state_dir)
@@ -136,17 +137,7 @@ def _compose(
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
     service = _service(config, command, listeners, inputs)
     updates = Updates(
-        UpdateParts(
-            Keeper(journal, markers),
-            chunks,
-            slots,
-            disk,
-            fetcher,
-            service,
-            reporter,
-            capabilities,
-            telemetry.tell,
-        ),
+        UpdateParts(keeper, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
         _update_settings(config, device),
         journal.load(),
     )
@@ -157,10 +148,7 @@ def _compose(
     watch, write = _watch(config, disk, broker), partial(write_status, state_dir)
     parts = LoopParts(broker, uplink, disk, trust, fetcher, service, updates, telemetry, watch, write)
     disk.start()
-    telemetry.tell(EventCode.BOOTED, f"agent {board.agent}, boot {boot}")
-    if journal.rebuilt:
-        _log.error("journal_rebuilt detail=%r", journal.rebuilt)
-        telemetry.tell(EventCode.JOURNAL_REBUILT, journal.rebuilt)
+    _tell_start(telemetry, f"agent {board.agent}, boot {boot}", journal.rebuilt)
     _connect(broker, state_dir, identity)
     _log.info("agent_started device=%s boot=%d api=%s profile=%s", device, boot, blank.api_url, board.profile)
     return Loop(parts, inputs, blank)
@@ -188,6 +176,13 @@ def _service(
 def _watch(config: AgentConfig, disk: Disk, broker: Broker) -> Watch:
     pauses_s = config.mqtt.reconnect_max_s + config.mqtt.connect_timeout_s
     return Watch(Watchdog(os.environ), disk, broker, _BROKER_PATIENCE_S + 2 * pauses_s)
+
+
+def _tell_start(telemetry: Telemetry, booted: str, rebuilt: str) -> None:
+    telemetry.tell(EventCode.BOOTED, booted)
+    if rebuilt:
+        _log.error("journal_rebuilt detail=%r", rebuilt)
+        telemetry.tell(EventCode.JOURNAL_REBUILT, rebuilt)
 
 
 def _broker(config: AgentConfig, identity: Identity, topics: Topics, boot: int, inputs: Inputs) -> Broker:

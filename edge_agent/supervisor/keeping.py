@@ -24,6 +24,16 @@ class Keeper:
         self.unsaved: Update | None = None
         self.retry_at = 0.0
 
+    def count_boot(self) -> int:
+        """Count one more start, and return its number, which is above all that journal and markers have seen.
+
+        Raises:
+            UnwritableError: it could not be counted.
+        """
+        boot = self._journal.count_boot(self._markers.boot)
+        self._see(boot=boot)
+        return boot
+
     def save(self, update: Update, report: Report, now: float) -> bool:
         """Write a transition with its report; return whether it may be acted upon."""
         try:
@@ -36,7 +46,7 @@ class Keeper:
         if self.unsaved is not None:
             _log.warning("journal_writable state=%s", update.state)
         self.unsaved = None
-        self._see(update.highest_seq)
+        self._see(highest_seq=update.highest_seq)
         return True
 
     def note(self, update: Update) -> None:
@@ -46,7 +56,7 @@ class Keeper:
         except UnwritableError as error:
             _log.warning("document_not_noted seq=%d detail=%r", update.highest_seq, str(error))
         else:
-            self._see(update.highest_seq)
+            self._see(highest_seq=update.highest_seq)
 
     def queue(self, report: Report) -> None:
         """Put a report that is no transition into the outbox; the next one says the same and more."""
@@ -62,8 +72,8 @@ class Keeper:
         except OSError as error:
             _log.error("marker_not_written seq=%d detail=%r", good.seq, str(error))
 
-    def _see(self, highest_seq: int) -> None:
+    def _see(self, *, boot: int = 0, highest_seq: int = 0) -> None:
         try:
-            self._markers.see(highest_seq=highest_seq)
+            self._markers.see(boot=boot, highest_seq=highest_seq)
         except OSError as error:
-            _log.error("marker_not_written seq=%d detail=%r", highest_seq, str(error))
+            _log.error("marker_not_written boot=%d seq=%d detail=%r", boot, highest_seq, str(error))

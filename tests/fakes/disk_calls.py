@@ -107,19 +107,19 @@ class Failing(Recorder):
         super().__init__()
         self._number = number
         self._calls = calls
-        self._first = first
-        self._last = first + count
+        self.first = first
+        self._count = count
         self.seen = 0
 
     @property
     def happened(self) -> bool:
-        return self.seen > self._first
+        return self.seen > self.first
 
     def before(self, call: str, path: Path) -> None:
         if call not in self._calls:
             return
         self.seen += 1
-        if self._first < self.seen <= self._last:
+        if self.first < self.seen <= self.first + self._count:
             if call == "fsync":
                 self.changes.append(SyncFailed(path))
             raise OSError(self._number, os.strerror(self._number), str(path))

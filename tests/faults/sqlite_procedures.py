@@ -4,13 +4,15 @@ import dataclasses
 import os
 from pathlib import Path
 
+from edge_agent.adapters.identity import begin_anew, load_identity, save_identity
 from edge_agent.adapters.journal import Journal, Report
+from edge_agent.adapters.markers import Markers
 from edge_agent.adapters.spool import BATCH, Message, Spool
 from edge_agent.contract.states import UpdateState
 from edge_agent.core.spool_rules import Priority
 from edge_agent.core.update_machine import Update, recovered
 from tests.fakes.disk_calls import Recorder
-from tests.faults.durable_procedures import SETS, Procedure, Seen, seen
+from tests.faults.durable_procedures import NEW, OLD, SETS, Procedure, Seen, identity, seen
 
 FETCHING = Update(state=UpdateState.FETCHING, target=SETS[2], highest_seq=3)
 VERIFYING = dataclasses.replace(FETCHING, state=UpdateState.VERIFYING)
@@ -63,6 +65,28 @@ def move_alone(folder: Path, disk: Recorder) -> None:
     with journal(folder) as opened:
         opened.save(VERIFYING)
         disk.promise()
+
+
+def enrolled(folder: Path) -> None:
+    saved_journal(folder)
+    markers = Markers(folder / "good")
+    markers.prepare()
+    markers.see(boot=1, highest_seq=3)
+    save_identity(folder, identity(OLD))
+
+
+def enrol_anew(folder: Path, disk: Recorder) -> None:
+    begin_anew(folder, identity(NEW))
+    disk.promise()
+
+
+def read_enrolled(folder: Path) -> Seen:
+    """Whose documents are taken in, and from which number on; boots never go back."""
+    markers = Markers(folder / "good")
+    markers.prepare()
+    with Journal.open(folder / "agent.db", markers.rebuilt) as opened:
+        assert opened.count_boot(markers.boot) == 2
+        return load_identity(folder).server_url, opened.load().highest_seq
 
 
 def damaged_journal(folder: Path) -> None:
@@ -141,6 +165,13 @@ SQLITE: dict[str, Procedure] = {
         read_state,
         (seen(UpdateState.FETCHING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
         spare=(_TRANSACTION[0],),
+    ),
+    "another server": Procedure(
+        enrolled,
+        enrol_anew,
+        read_enrolled,
+        (seen((OLD, 3), (OLD, 2), (OLD, 0), (NEW, 0)), seen((NEW, 0))),
+        spare=("good",),  # empty or as it was
     ),
     "a journal rebuilt": Procedure(
         damaged_journal,

@@ -52,7 +52,7 @@ def test_trouble_from_any_call_on_leaves_old_or_new(scratch: Path, name: str, tr
         assert procedure.read(copy) in procedure.allowed[promised], first
         if not disk.happened:
             break
-        if name in FILES:
+        if name in FILES:  # the others count what they do
             procedure.act(folder, Recorder())
             assert procedure.read(folder) in procedure.allowed[-1], first
 

@@ -41,8 +41,9 @@ def judge(document: Desired, good: Desired | None = None, worker_mb: float = 400
         (desired(1, bundle(memory_mb=401.0)), (Move.REFUSE, Reason.LOW_MEMORY)),
         (desired(1, bundle(memory_mb=400.0)), (Move.ACCEPT, "")),
         (desired(1, bundle(memory_mb=250.0), bundle("wine", "c", memory_mb=250.0)), (Move.REFUSE, Reason.LOW_MEMORY)),
-        (desired(1, bundle(size=143 * MIB)), (Move.REFUSE, Reason.LOW_DISK)),
-        (desired(1, bundle(size=141 * MIB)), (Move.ACCEPT, "")),
+        (desired(1, bundle(size=142 * MIB + 1)), (Move.REFUSE, Reason.LOW_DISK)),
+        (desired(1, bundle(size=142 * MIB)), (Move.ACCEPT, "")),
+        (desired(1, bundle(size=71 * MIB), bundle("wine", "c", size=71 * MIB + 1)), (Move.REFUSE, Reason.LOW_DISK)),
     ],
 )
 def test_fit(document: Desired, expected: tuple[Move, str]) -> None:
