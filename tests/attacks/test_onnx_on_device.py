@@ -93,7 +93,7 @@ ONNX_FILES: dict[str, Callable[[], bytes]] = {
             helper.make_node("ConstantOfShape", ["n"], ["h"]),
             helper.make_node("ReduceSum", ["h"], ["s"], keepdims=0),
             helper.make_node("Add", ["x", "s"], ["scores"]),
-        ],  # fmt: skip
+        ],
         _numbers("n", 2**36),
     ),
     "future-version": lambda: _onnx([helper.make_node("Identity", ["x"], ["scores"])], opsets=(("", 9999),)),
