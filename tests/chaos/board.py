@@ -1,4 +1,4 @@
-"""A simulated board: chunks and bundles in memory, the disk's work in virtual time, and workers that misbehave on order.
+"""A simulated board: chunks and bundles in memory, the disk's work in virtual time, workers that misbehave on order.
 
 All of it is whole: what the agent's own parts ask of the real ones is done, and what was made durable outlives a crash.
 """

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.adapters import journal as journal_room
-from edge_agent.adapters.broker import Acked, Arrived, Connected, Disconnected
-from edge_agent.adapters.journal import Journal, Report
+from edge_agent.adapters.broker import Arrived, Connected, Disconnected
 from edge_agent.adapters.spool import Spool
 from edge_agent.adapters.trust import DeviceKey, public_key
 from edge_agent.adapters.watchdog import Watchdog
@@ -34,8 +33,9 @@ from edge_agent.supervisor.updates import Updates
 from edge_agent.supervisor.uplink import Uplink
 from edge_agent.supervisor.watch import Watch
 from edge_agent.supervisor.worker_phases import ServiceTimes
-from tests.chaos.board import Flaw, MemoryChunks, MemoryMarkers, MemorySlots, NoReserve, SimDisk, SimWorker, WorkerWorld
+from tests.chaos.board import Flaw, MemoryChunks, MemoryMarkers, MemorySlots, SimDisk, SimWorker, WorkerWorld
 from tests.chaos.broker import TOPICS, Port, SimBroker
+from tests.chaos.ends import Client, WatchedJournal
 from tests.chaos.timeline import Crash, Points, Timeline, Weather
 from tests.fakes.packs import peek_order
 from tests.fakes.virtual_trust import VirtualVerifier
@@ -50,57 +50,6 @@ def capabilities() -> Capabilities:
     return Capabilities(
         "aarch64", 4, 4096.0, 3000.0, 9000.0, {"onnx": "1.23"}, "3.11", "0.1.0", "made-up", simulated=True
     )
-
-
-class WatchedJournal(Journal):
-    """The journal, whose owner may crash before and after each write; `watch` hears of what was made durable."""
-
-    def __init__(self, connection: Any, points: Points, watch: Callable[[Update, bool], None]) -> None:
-        super().__init__(connection, Path(), NoReserve())
-        self._points = points
-        self._watch = watch
-
-    def save(self, update: Update, report: Report | None = None) -> None:
-        self._points.pass_by()
-        super().save(update, report)
-        self._watch(update, report is not None)
-        self._points.pass_by()
-
-    def queue_report(self, report: Report) -> None:
-        self._points.pass_by()
-        super().queue_report(report)
-        self._points.pass_by()
-
-    def acknowledge(self, number: int) -> None:
-        self._points.pass_by()
-        super().acknowledge(number)
-
-
-class Client:
-    """The agent's end of the broker: what `adapters.broker.Broker` offers."""
-
-    def __init__(self, device: "Device", link: int = 0) -> None:
-        self._device = device
-        self.link = link
-        self._mids = 0
-
-    def subscribe(self, *topics: str) -> None:
-        for topic in topics:
-            link = self.link
-            self._device.weather.carry(lambda topic=topic: self._device.broker.subscribe(self._device.id, link, topic))
-
-    def unsubscribe(self, *topics: str) -> None:
-        self._device.broker.unsubscribe(self._device.id, topics)
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int = 0) -> int | None:
-        if not self.link:
-            return None
-        self._device.points.pass_by()
-        self._mids += 1
-        mid, link = self._mids, self.link
-        acked = self._device.of_this_life(lambda: self._device.take(Acked(link, mid, "")))
-        self._device.broker.take_from(self._device.id, link, topic, payload, retain, acked)
-        return mid
 
 
 class Device:

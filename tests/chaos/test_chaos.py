@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests.chaos.world import chosen_seed, run
+from tests.chaos.world import chosen_seed, run, run_all
 
 _SEEDS = int(os.environ.get("EDGELOOP_CHAOS_SEEDS", "2000"))
 _PART = 100
@@ -16,8 +16,7 @@ _PART = 100
 
 @pytest.mark.parametrize("first", range(0, _SEEDS, _PART))
 def test_a_fleet_in_trouble_keeps_its_promises_and_comes_to_rest(first: int) -> None:
-    for seed in range(first, min(first + _PART, _SEEDS)):
-        run(seed)
+    run_all(range(first, min(first + _PART, _SEEDS)))
 
 
 def test_one_seed_lives_the_same_life_twice() -> None:

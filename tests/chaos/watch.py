@@ -1,5 +1,6 @@
-"""What must hold at every step of a simulation; each broken promise is a `Violation` that names it."""
+"""What must hold at every step of a simulation; each broken promise is a `BrokenPromiseError` that names it."""
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,9 +9,11 @@ from edge_agent.contract.messages import Desired, Outcome
 from edge_agent.contract.states import Result, UpdateState
 from edge_agent.core.update_machine import MAX_TRIALS, Update, digests
 from fleet_server.core.rollouts import SETTLED
+from fleet_server.store import desired as desired_room
+from fleet_server.store import devices as devices_room
 
 
-class Violation(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise was broken."""
 
 
@@ -28,7 +31,7 @@ class Ledger:
 def demand(promise: bool, *what: object) -> None:
     """Raise where a promise does not hold."""
     if not promise:
-        raise Violation(" ".join(map(str, what)))
+        raise BrokenPromiseError(" ".join(map(str, what)))
 
 
 class Watch:
@@ -144,8 +147,6 @@ class Watch:
         open_ones = [device for device, state, _ in states if state not in SETTLED]
         demand(not open_ones, rollout, "succeeded without", open_ones)
         demand(any(state == "succeeded" for _, state, _ in states), rollout, "succeeded with nobody's word")
-        import json
-
         failed = sum(bool(flag) for *_, flag in states)
         demand(failed <= json.loads(policy)["max_failures"], rollout, "succeeded with", failed, "failures")
 
@@ -179,9 +180,6 @@ def _of_rollout(raw: Any, rollout: str, state: str, reason: str) -> list[str]:
 
 
 def _of_device(server: Any, device: Any, watch: Watch) -> list[str]:
-    from fleet_server.store import desired as desired_room
-    from fleet_server.store import devices as devices_room
-
     updates, ledger = device.updates, watch.ledger(device)
     if updates is None:
         return ["its agent is down"]

@@ -8,7 +8,7 @@ import gc
 import os
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from edge_agent.contract.messages import Soak
@@ -20,9 +20,10 @@ from fleet_server.store.errors import ConflictError, NotFoundError, UnavailableE
 from tests.chaos.board import Flaw
 from tests.chaos.broker import SimBroker
 from tests.chaos.device import Device, capabilities
-from tests.chaos.server import MODELS, VERSIONS, SimServer, seeded_chance
+from tests.chaos.ground import MODELS, VERSIONS, seeded_chance
+from tests.chaos.server import SimServer
 from tests.chaos.timeline import Timeline, Weather
-from tests.chaos.watch import Violation, Watch, complaints
+from tests.chaos.watch import BrokenPromiseError, Watch, complaints
 
 _SOAK = Soak(min_s=3.0, max_s=12.0, min_rows=20)
 _PHASES = (["100%"], ["1", "100%"], ["50%", "100%"], ["1", "2", "100%"])
@@ -53,7 +54,7 @@ class World:
         """Let everything happen.
 
         Raises:
-            Violation: a promise was broken, or the fleet does not come to rest.
+            BrokenPromiseError: a promise was broken, or the fleet does not come to rest.
         """
         with seeded_chance(self.rng):
             self._draw_flaws()
@@ -72,7 +73,7 @@ class World:
             left = complaints(self.server, self.devices, self.watch)
             rested = 0 if left else rested + 1
         if left:
-            raise Violation("the fleet does not come to rest:\n  " + "\n  ".join(left))
+            raise BrokenPromiseError("the fleet does not come to rest:\n  " + "\n  ".join(left))
 
     # What befalls it.
 
@@ -252,7 +253,7 @@ def run(seed: int) -> World:
     """Live one world to its end.
 
     Raises:
-        Violation: with the seed, how to repeat it, and what happened before.
+        BrokenPromiseError: with the seed, how to repeat it, and what happened before.
     """
     world = World(seed)
     gc.disable()  # an eighth of the time, and a world is small
@@ -260,13 +261,23 @@ def run(seed: int) -> World:
         world.live()
     except Exception as error:
         story = "\n".join(world.story)
-        raise Violation(
+        raise BrokenPromiseError(
             f"seed {seed} at {world.timeline.now:.1f} s: {error}\n"
             f"repeat: EDGELOOP_SEED={seed} pytest tests/chaos/test_chaos.py -k one_seed\n{story}"
         ) from error
     finally:
         gc.enable()
     return world
+
+
+def run_all(seeds: Iterable[int]) -> None:
+    """Live the worlds of these seeds, one after the other.
+
+    Raises:
+        BrokenPromiseError: in one of them, which it names.
+    """
+    for seed in seeds:
+        run(seed)
 
 
 def chosen_seed() -> int | None:

@@ -89,14 +89,19 @@ class WorkerProcess:
                 return answer
 
     def load(
-        self, *bundles: FakeBundle, prove: bool = True, version: int = 1, settings: AgentSettings | None = None
+        self,
+        *bundles: FakeBundle,
+        prove: bool = True,
+        version: int = 1,
+        settings: AgentSettings | None = None,
+        timeout_s: float = 30.0,
     ) -> Loaded | LoadFailed:
         """Load bundles under their own model names and return the worker's answer."""
         models = tuple(LoadModel(b.manifest.model, version, b.manifest.variant, b.digest, str(b.path)) for b in bundles)
         digests = tuple(b.digest for b in bundles) if prove else ()
         self.send(Load(models, digests, settings or AgentSettings(), "dev-1", beat_s=0.1))
         while True:
-            answer = self.read()
+            answer = self.read(timeout_s)
             if isinstance(answer, (Loaded, LoadFailed)):
                 return answer
 

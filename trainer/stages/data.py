@@ -132,6 +132,8 @@ def _read_npz(path: Path) -> Table:
         with np.load(path, allow_pickle=False) as arrays:
             x, y = arrays["x"], arrays.get("y")
             names = arrays["names"].tolist() if "names" in arrays else None
+        if isinstance(x, bytes) or np.ndim(x) == 0:  # numpy hands out a member that is no array as its bytes
+            raise ValueError("x is no array of rows")
     except (OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile) as error:
         hint = "write it with numpy.savez(path, x=..., y=..., names=...)"
         raise ConfigurationError(f"{path}: no arrays x, y and names of plain types: {error}", hint) from error
