@@ -52,7 +52,7 @@ def build_application(context: ApiContext, version: str) -> FastAPI:
     )
     app.state.context = context
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=problems.RESPONSES)
     problems.install(app)
     pages.mount(app)
     app.add_middleware(SecurityMiddleware, upload_bytes=context.upload_bytes + problems.FORM_OVERHEAD_BYTES)

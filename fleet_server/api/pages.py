@@ -30,10 +30,16 @@ def healthz(context: Context) -> Healthy:
     return Healthy(status="ok")
 
 
-@router.get("/ca.pem", response_class=PlainTextResponse, dependencies=[limited(Kind.OPEN)])
-def ca_certificate(context: Context) -> PlainTextResponse:
+class PemResponse(PlainTextResponse):
+    """A certificate in PEM."""
+
+    media_type = "application/x-pem-file"
+
+
+@router.get("/ca.pem", response_class=PemResponse, dependencies=[limited(Kind.OPEN)])
+def ca_certificate(context: Context) -> PemResponse:
     """Return the certificate of the fleet's own authority; a token's pin says whether it is the right one."""
-    return PlainTextResponse(context.ca_pem, media_type="application/x-pem-file")
+    return PemResponse(context.ca_pem)
 
 
 @router.get("/docs", include_in_schema=False)

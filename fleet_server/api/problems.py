@@ -47,6 +47,29 @@ PROBLEMS: Mapping[type[Exception], HTTPStatus] = {
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+    },
+}
+# What any route may answer, for its description: problem details by RFC 9457.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The request was refused; nothing was changed.",
+        "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
+    },
+    "5XX": {
+        "description": "503: the database or the broker is away; try again after `Retry-After`. 501: not equipped.",
+        "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
+    },
+}
+
 
 def problem(status: HTTPStatus, detail: str, instance: str, **more: Any) -> JSONResponse:
     """Return a problem's response."""

@@ -27,7 +27,7 @@ from tests.fakes.server_app import Board, Served, served
 from tests.fakes.server_broker import MemoryWire
 
 DEVICES = ("pi-0", "pi-1")
-# Every n-th point is cut, another residue for each n-th run: 1 cuts at all of them.
+# Every n-th point is cut: 1 is all of them.
 STRIDE = int(os.environ.get("EDGELOOP_CUT_STRIDE", "1"))
 
 
@@ -111,7 +111,6 @@ class Wave:
     fails: bool = False
     wire: CutWire = field(init=False)
     boards: list[Board] = field(default_factory=list)
-    offered: dict[str, int] = field(default_factory=dict)
     lives: int = 0
 
     def run(self) -> None:
