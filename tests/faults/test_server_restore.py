@@ -9,6 +9,8 @@ import pytest
 
 from edge_agent.contract.messages import Progress, Reported, Running
 from edge_agent.contract.states import UpdateState
+from fleet_server.broker.evidence import Rejected
+from fleet_server.links import PatientIntake
 from fleet_server.services.assignments import MAX_SEQ
 from fleet_server.services.backups import make_backup, restore_backup
 from tests.fakes.server_app import Board, Served, served
@@ -235,8 +237,10 @@ def test_devices_from_after_the_backup_are_counted_and_named(story: Story) -> No
         story.save(fleet)
         late = fleet.enrol("late")
     with story.restored() as fleet:
+        intake = PatientIntake(fleet.server.intake, fleet.server.stopping, fleet.server.recovery.meet_stranger)
         for _ in range(3):
-            fleet.server.recovery.meet_stranger("late")
+            intake.on_rejected("late", "its topic", Rejected.UNKNOWN_DEVICE, "late is not enrolled")
+        intake.on_rejected("forged", "its topic", Rejected.BAD_SIGNATURE, "no signature")
         (note,) = [text for text in fleet.call("GET", "/fleet")["server"]["notes"] if "Unknown" in text]
         assert "3 messages (late)" in note
         assert "edgeloop device token" in note
