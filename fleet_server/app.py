@@ -131,7 +131,6 @@ def _ready(config: ServerConfig, composition: Composition, outside: Outside, ca_
         broker=outside.broker_kind,
         broker_host=outside.contact.host,
         broker_port=outside.contact.port,
-        server_key=outside.signing.public,
         ca_path=ca_path,
         data_dir=config.data_dir,
         notes=tuple(text for text in told if text),

@@ -129,7 +129,6 @@ class ReadyInfo:
     broker: str
     broker_host: str
     broker_port: int
-    server_key: str
     ca_path: str | None
     data_dir: Path
     notes: tuple[str, ...] = ()

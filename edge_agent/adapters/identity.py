@@ -26,7 +26,7 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identity; `seed` is the secret of the device's Ed25519 key, `server_key` the pinned public one; in hex.
+    """The identity; `seed` is the secret of the device's Ed25519 key in hex.
 
     `fleet_ca` is the authority (PEM) of the server's TLS, `broker_ca` that of the broker's. `tls_file` names the file
     of certificate and key, empty where there is none (yet); `renew_at` and `expires` are its times in epoch seconds.
@@ -34,7 +34,6 @@ class Identity:
 
     device: str
     seed: str = field(repr=False)
-    server_key: str
     server_url: str
     topic_root: str
     broker_host: str
@@ -49,7 +48,6 @@ class Identity:
     def __post_init__(self) -> None:
         check_device_id(self.device)
         check_digest(self.seed)
-        check_digest(self.server_key)
         if "/" in self.tls_file:
             raise ValueError("tls_file is the name of a file in the state folder")
 
@@ -73,7 +71,6 @@ def identity_of(enrolment: Enrolment, seed: bytes, server_url: str, fleet_ca: st
     return Identity(
         device=enrolment.device,
         seed=seed.hex(),
-        server_key=enrolment.server_key,
         server_url=server_url,
         topic_root=enrolment.topic_root,
         broker_host=enrolment.broker_host,

@@ -26,10 +26,9 @@ class EnrolRequest:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Answer to an enrolment: the pinned server key, where the broker is, and what lets the device in there.
+    """Answer to an enrolment: the roots of trust, where the broker is, and what lets the device in there.
 
     `image_root` and `director_root` are the root metadata (JSON texts) that the device pins of both repositories.
-    `broker_ca` is the certificate (PEM) that the broker's TLS must chain to; absent on loopback, where there is no TLS.
     `broker_ca` is the certificate (PEM) that the broker's TLS must chain to, absent where there is no TLS.
     `certificate` (PEM) is the device's own; where `pending` it comes later, by renewal, when an operator has approved.
     `broker_password` is for brokers that do not take the fleet's certificates.
@@ -38,7 +37,6 @@ class Enrolment:
     device: str
     image_root: str
     director_root: str
-    server_key: str
     topic_root: str
     broker_host: str
     broker_port: int

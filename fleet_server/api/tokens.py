@@ -80,7 +80,6 @@ class Enrolled(Answer):
     device: str
     image_root: str
     director_root: str
-    server_key: str
     topic_root: str
     broker_host: str
     broker_port: int

@@ -58,7 +58,6 @@ class EnrolmentRules:
 
     pin: str
     contact: Contact
-    server_key: str
     approve: bool
     roots: Callable[[], tuple[str, str]]
 
@@ -161,7 +160,6 @@ class Enroller:
             device=device.id,
             image_root=image_root,
             director_root=director_root,
-            server_key=self._rules.server_key,
             topic_root=contact.topic_root,
             broker_host=contact.host,
             broker_port=contact.port,

@@ -154,7 +154,7 @@ class SimServer:
         intake = DeviceIntake(*parts, announcer, clock, self.wake, 100)
         patient = ImpatientIntake(intake, threading.Event(), recovery.meet_stranger)
         self.ingest = InlineIngest(SimpleNamespace(connected=False), TOPICS, patient.public_key, patient)  # type: ignore[arg-type]
-        rules = EnrolmentRules("pin", Contact("broker", 1, TOPICS.root), "", approve=False, roots=image.roots)
+        rules = EnrolmentRules("pin", Contact("broker", 1, TOPICS.root), approve=False, roots=image.roots)
         self.enroller = Enroller(database, self.accounts, rules, issuer, announcer, clock)
         self._connect(self._life)
         self._tick(self._life)

@@ -204,7 +204,6 @@ class AgentProcess:
             Identity(
                 device=self.server.device,
                 seed=bytes(self.server.device_key).hex(),
-                server_key="0" * 64,
                 server_url="http://127.0.0.1:1",
                 topic_root=TOPICS.root,
                 broker_host="127.0.0.1",

@@ -17,9 +17,8 @@ from edge_agent.contract.enrolment import Enrolment, EnrolRequest
 from edge_agent.contract.messages import Capabilities
 from tests.fakes.agent_authority import authority
 
-SERVER_KEY = "c" * 64
 BOARD = Capabilities("aarch64", 4, 1024, 500, 300, {}, "3.11", "0.1", "pi4")
-ANSWER = Enrolment("dev", "{}", "{}", SERVER_KEY, "edgeloop/v1", "127.0.0.1", 1883, "password")
+ANSWER = Enrolment("dev", "{}", "{}", "edgeloop/v1", "127.0.0.1", 1883, "password")
 
 
 class FakeApi(http.server.ThreadingHTTPServer):
@@ -102,7 +101,7 @@ def test_a_refusal_is_told_in_the_servers_words(api: FakeApi) -> None:
         enrol(f"http://127.0.0.1:{api.server_port}", request("a" * 64), "")
 
 
-LETS_NOBODY_IN = codec.encode(Enrolment("dev", SERVER_KEY, "edgeloop/v1", "127.0.0.1", 1883))
+LETS_NOBODY_IN = codec.encode(Enrolment("dev", "{}", "{}", "edgeloop/v1", "127.0.0.1", 1883))
 
 
 @pytest.mark.parametrize(
