@@ -13,6 +13,10 @@ HEAVY = (
     "http.client",
     "importlib.metadata",
     "multiprocessing",
+    "cryptography",
+    "securesystemslib",
+    "tuf",
+    "urllib3",
 )
 
 
