@@ -190,9 +190,13 @@ class Certificates:
             wanted = [(int(row.serial, 16), _time(row.revoked or now)) for row in rows]
             previous = self._path.read_bytes() if self._path.exists() else None
             last = None if previous is None else _read_crl(previous)
-            held = set() if last is None else {item.serial_number for item in last}
-            if last is not None and held >= {serial for serial, _ in wanted} and _lasts(last, _time(now)):
+            known = {serial for serial, _ in wanted}
+            held = {} if last is None else {item.serial_number: item.revocation_date_utc for item in last}
+            if last is not None and held.keys() >= known and _lasts(last, _time(now)):
                 return False
+            # A database restored from a backup may not know of the newest: they stay while they could be valid.
+            ended = _time(now) - dt.timedelta(days=MAX_DAYS)
+            wanted += [(serial, when) for serial, when in held.items() if serial not in known and when > ended]
             write_durably(self._path, make_crl(self._authority, wanted, _time(now), previous), 0o644)
             return True
 

@@ -1,15 +1,19 @@
 """Approval, quarantine, release, revocation: a device that is not active is nobody; the broker is told in order."""
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from sqlalchemy import select
 
 from edge_agent.contract import codec
 from edge_agent.contract.enrolment import EnrolRequest
+from fleet_server.services.certificates import make_crl
 from fleet_server.services.errors import BrokerError
+from fleet_server.services.keys import load_authority
 from fleet_server.store.audit import audit
 from fleet_server.store.errors import ConflictError, NotFoundError
 from tests.fakes.certificates import csr_pem
@@ -186,3 +190,15 @@ def test_a_broker_that_takes_passwords_is_told_no_certificate(tmp_path: Path) ->
         act(fleet, "approve")
         assert standing(fleet) == "active"
         assert fleet.server.intake.public_key("pi-1") is not None
+
+
+def test_an_older_database_does_not_let_a_revoked_certificate_in_again(fleet: Served) -> None:
+    """What the list holds and the database does not know stays on it, for as long as it could be valid."""
+    path = fleet.folder / "data" / "keys" / "crl.pem"
+    authority = load_authority(path.parent, dt.datetime.now(dt.UTC))
+    now = dt.datetime.fromtimestamp(fleet.clock.ms / 1000, dt.UTC)
+    path.write_bytes(make_crl(authority, [(7, now), (8, now - dt.timedelta(days=91))], now, None))
+    enrol(fleet)
+    act(fleet, "revoke")
+    serials = {item.serial_number for item in x509.load_pem_x509_crl(path.read_bytes())}
+    assert (7 in serials, 8 in serials, len(serials)) == (True, False, 2)
