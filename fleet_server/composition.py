@@ -172,10 +172,7 @@ class Composition:
 
     def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
         out = self._outside
-        contact, signing = out.contact, out.signing.public
-        rules = EnrolmentRules(
-            out.authority.pin, contact, signing, self._config.approve_devices, self.trust.image.roots
-        )
+        rules = EnrolmentRules(out.authority.pin, out.contact, self._config.approve_devices, self.trust.image.roots)
         return Enroller(self._database, out.accounts, rules, self._issuer, announcer, clock)
 
     def _renewals(self, clock: Clock) -> Renewals:

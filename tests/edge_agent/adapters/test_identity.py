@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.adapters.identity import Identity, IdentityError, load_identity, save_identity
 
-IDENTITY = Identity("dev", "a" * 64, "b" * 64, "http://127.0.0.1:1", "edgeloop/v1", "127.0.0.1", 1883, "secret")
+IDENTITY = Identity("dev", "a" * 64, "http://127.0.0.1:1", "edgeloop/v1", "127.0.0.1", 1883, "secret")
 
 
 def test_it_is_saved_for_its_owner_alone_and_read_back(tmp_path: Path) -> None:

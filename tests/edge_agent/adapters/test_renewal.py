@@ -83,9 +83,7 @@ def state(tmp_path: Path, server: Server) -> Path:
     folder = tmp_path / "state"
     folder.mkdir()
     url = f"http://127.0.0.1:{server.server_port}"
-    made = Identity(
-        "dev", SEED.hex(), "b" * 64, url, "edgeloop/v1", "127.0.0.1", 1, fleet_ca=server.certifier.authority.pem
-    )
+    made = Identity("dev", SEED.hex(), url, "edgeloop/v1", "127.0.0.1", 1, fleet_ca=server.certifier.authority.pem)
     save_identity(folder, made)
     assert renewal.renew(folder)
     return folder

@@ -51,7 +51,7 @@ def test_enrolment_needs_a_whole_token_and_keeps_an_identity(
     words = ["enroll", "--server", "http://127.0.0.1:9", "--token", "half", "--id", "dev", "--config", str(config)]
     assert main(words) == FAILED
     assert "copy all of it" in capsys.readouterr().err
-    save_identity(tmp_path, Identity("dev", "a" * 64, "b" * 64, "x", "edgeloop/v1", "127.0.0.1", 1, "x"))
+    save_identity(tmp_path, Identity("dev", "a" * 64, "x", "edgeloop/v1", "127.0.0.1", 1, "x"))
     assert main(words) == FAILED
     assert "--force" in capsys.readouterr().err
 
@@ -60,7 +60,7 @@ def test_the_doctor_finds_what_is_wrong_and_hints(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = AgentConfig(state_dir=str(tmp_path), api=ApiConfig(port=port), runtimes=())
-        save_identity(tmp_path, Identity("dev", "a" * 64, "b" * 64, "x", "edgeloop/v1", "127.0.0.1", 1, "x"))
+        save_identity(tmp_path, Identity("dev", "a" * 64, "x", "edgeloop/v1", "127.0.0.1", 1, "x"))
         findings = examine(config, 0.0, is_running=False)
         assert all(finding.hint for finding in findings if finding.grade is not Grade.OK)
         bad = " ".join(finding.what for finding in findings if finding.grade is Grade.BAD)
@@ -88,7 +88,7 @@ def test_the_doctor_names_a_runtime_that_is_denied(tmp_path: Path, monkeypatch: 
 
 def test_the_doctor_says_how_the_certificate_stands(tmp_path: Path) -> None:
     day_s, config = 86_400, AgentConfig(state_dir=str(tmp_path), runtimes=())
-    held = Identity("dev", "a" * 64, "b" * 64, "x", "edgeloop/v1", "127.0.0.1", 1)
+    held = Identity("dev", "a" * 64, "x", "edgeloop/v1", "127.0.0.1", 1)
 
     def told(identity: Identity, day: int) -> list[Grade]:
         save_identity(tmp_path, identity)
