@@ -148,7 +148,7 @@ def test_a_damaged_spool_is_a_loss_that_is_told(tmp_path: Path) -> None:
 def test_a_spool_that_cannot_be_written_is_not_thrown_away(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.put(message(b"kept", Priority.EVENT))
-    with watched(tmp_path, Failing(errno.ENOSPC, CHANGES)), opened(tmp_path) as spool:
+    with watched(tmp_path, Failing(errno.ENOSPC, WRITES)), opened(tmp_path) as spool:
         spool.put(message(b"in memory", Priority.EVENT))
         assert payloads(spool)[-1] == b"in memory"
     db = sqlite3.connect(tmp_path / "spool.db")
