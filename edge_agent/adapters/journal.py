@@ -8,6 +8,7 @@ away and begun anew from what the caller knows; one of a newer agent is refused.
 """
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS report (
     id INTEGER PRIMARY KEY AUTOINCREMENT, terminal INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 """
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -148,8 +150,12 @@ class Journal:
         self._write(lambda: self._queue(report))
 
     def reports(self) -> tuple[QueuedReport, ...]:
-        """Return the reports not acknowledged yet, oldest first."""
-        rows = self._db.execute("SELECT id, body FROM report ORDER BY id").fetchall()
+        """Return the reports not acknowledged yet, oldest first; none while the disk does not give them."""
+        try:
+            rows = self._db.execute("SELECT id, body FROM report ORDER BY id").fetchall()
+        except sqlite3.Error as error:
+            _log.warning("reports_unreadable detail=%r", str(error))
+            return ()
         queued = (QueuedReport(int(number), bytes(body)) for number, body in rows)
         return tuple(report for report in queued if report.number not in self._acknowledged)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from edge_agent.adapters.sqlite_errors import is_damage
 from edge_agent.core.spool_rules import Priority, Spooled, choose_dropped
@@ -176,10 +176,10 @@ class Spool:
         self._refused = len(self._buffer)
 
     def peek(self, after: int, count: int) -> tuple[Message, ...]:
-        """Return up to `count` messages with numbers above `after`, oldest first."""
+        """Return up to `count` messages with numbers above `after`, oldest first, as far as the disk gives them."""
         found: list[Message] = []
         if self._count > len(self._buffer):
-            rows = self._db.execute(
+            rows = self._read(
                 "SELECT topic, payload, priority, expiry_s, number FROM message"
                 " WHERE number > ? ORDER BY number LIMIT ?",
                 (after, count + len(self._sent)),
@@ -204,9 +204,7 @@ class Spool:
 
     def _make_room(self, incoming: Spooled) -> bool:
         self.flush()
-        rows = self._db.execute(
-            "SELECT number, priority, length(payload) + length(topic) + ? FROM message", (_ROW_OVERHEAD,)
-        )
+        rows = self._read("SELECT number, priority, length(payload) + length(topic) + ? FROM message", (_ROW_OVERHEAD,))
         # A tenth more than needed at once, so that a full spool does not sort for each message.
         wanted = Spooled(incoming.number, incoming.priority, incoming.size + self._cap // 10)
         held = [Spooled(number, Priority(level), size) for number, level, size in rows if number not in self._sent]
@@ -217,6 +215,13 @@ class Spool:
         if not self._delete(tuple(item.number for item in chosen), Counter(item.priority for item in chosen)):
             return False
         return self._size + incoming.size <= self._cap
+
+    def _read(self, query: str, values: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            _log.warning("spool_unreadable detail=%r", str(error))
+            return []
 
     def _shed(self) -> None:
         """Drop from memory what is too much for it."""

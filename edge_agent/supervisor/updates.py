@@ -56,11 +56,8 @@ class Updates:
         self._settings = settings
         self.update = update
         self.disabled: frozenset[str] = frozenset()
-        self._since = 0.0
         self._beat: Beat | None = None
-        self._refused = ""
-        self._beat_at = 0.0
-        self.last_report = b""
+        self._since, self._beat_at, self._refused, self.last_report = 0.0, 0.0, "", b""
 
     @property
     def settings(self) -> AgentSettings:
@@ -191,8 +188,7 @@ class Updates:
 
     def _begin(self, now: float) -> None:
         """Judge the waiting document and begin with it."""
-        waiting = self.update.waiting
-        if waiting is None:
+        if (waiting := self.update.waiting) is None:
             return
         board, staged = self._parts.board(), self._parts.slots.digests()
         # What is damaged or does not load here is fetched and proven anew, so it is no mere change of settings.
@@ -212,8 +208,11 @@ class Updates:
     def _commit(self, new: Update, now: float) -> None:
         ended = new.outcome != self.update.outcome
         made = self._parts.reporter.report(new, self.disabled, self._parts.fetcher.counts, terminal=ended)
-        if not self._parts.keeper.save(new, made, now):
-            return  # `tick` tries again; what serves goes on
+        if not self._parts.keeper.save(new, made, now):  # `tick` tries again
+            if new.state is UpdateState.RESTORING:  # safe before it is written: a restart would serve the good set too
+                self._parts.service.abandon_trial()
+                self._serve(new)
+            return
         self.last_report = made.body
         self.update, self._since = new, now
         if (effect := owed(new)) is not None:
@@ -297,9 +296,9 @@ class Updates:
             self._parts.chunks.keep_only(())
         self._begin(now)
 
-    def _serve(self) -> None:
-        """Let the service serve what this state serves."""
-        load = make_load(self._parts.slots, self._settings, served(self.update), self.disabled)
+    def _serve(self, update: Update | None = None) -> None:
+        """Let the service serve what this state serves, or another."""
+        load = make_load(self._parts.slots, self._settings, served(update or self.update), self.disabled)
         self._parts.service.want(load)
 
     def _disable(self, digest: str, detail: str) -> None:

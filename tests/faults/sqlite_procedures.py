@@ -146,7 +146,8 @@ SQLITE: dict[str, Procedure] = {
             seen((UpdateState.VERIFYING, _BOTH, 1), (UpdateState.VERIFYING, _LAST, 1)),
             seen((UpdateState.VERIFYING, _LAST, 1)),
         ),
-        spare=(_TRANSACTION[0], _TRANSACTION[0]),  # before the records are counted: each has a checksum
+        # Of the start; and before the records are counted, since each has a checksum.
+        spare=(".", _TRANSACTION[0], _TRANSACTION[0]),
     ),
     "telemetry": Procedure(
         lambda folder: Spool.open(folder / "spool.db", 1).close(),
@@ -164,7 +165,7 @@ SQLITE: dict[str, Procedure] = {
         move_alone,
         read_state,
         (seen(UpdateState.FETCHING, UpdateState.VERIFYING), seen(UpdateState.VERIFYING)),
-        spare=(_TRANSACTION[0],),
+        spare=(".", _TRANSACTION[0]),
     ),
     "another server": Procedure(
         enrolled,

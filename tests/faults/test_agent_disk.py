@@ -133,6 +133,18 @@ def test_a_journal_that_does_not_read_is_rebuilt(tmp_path: Path) -> None:
         assert journal.load() == known
 
 
+def test_reports_wait_while_the_disk_does_not_read(tmp_path: Path) -> None:
+    disk = Failing(errno.EIO, frozenset({"read"}), first=1_000_000)
+    with watched(tmp_path, disk), Journal.open(tmp_path / "agent.db") as journal:
+        journal.save(FETCHING, Report(b"one", terminal=True))
+        journal._db.execute("PRAGMA shrink_memory")
+        disk.first = 0
+        assert journal.reports() == ()
+        assert disk.happened
+        disk.first = 1_000_000
+        assert [report.body for report in journal.reports()] == [b"one"]
+
+
 def test_a_full_disk_at_the_start_is_not_taken_for_damage(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     with Journal.open(path) as journal:

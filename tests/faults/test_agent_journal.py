@@ -3,13 +3,14 @@
 import os
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edge_agent.adapters.journal import Journal
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
-from tests.fakes.agent import AgentProcess, FakeServer, make_bundle, running_agent
+from tests.fakes.agent import AgentProcess, FakeServer, Soak, make_bundle, running_agent
 from tests.fakes.broker import RunningBroker, running_broker
 from tests.fakes.worker import Behaviour
 
@@ -92,25 +93,55 @@ def test_a_journal_lost_in_mid_update_begins_that_update_anew(server: FakeServer
     assert agent.ask()["models"] == {"digits": 2}
 
 
+@contextmanager
+def nothing_written(agent: AgentProcess) -> Iterator[None]:
+    """The kernel refuses each byte that the running supervisor writes (RLIMIT_FSIZE), as a full disk does."""
+    assert agent.child is not None
+    _, hard = resource.prlimit(agent.child.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(agent.child.pid, resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    assert agent.child.poll() is None, agent.log()
+    resource.prlimit(agent.child.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def serves(agent: AgentProcess, models: dict[str, int]) -> bool:
+    try:
+        return bool(agent.ask()["models"] == models)
+    except OSError:
+        return False  # a worker is being replaced
+
+
+def test_a_model_that_crashes_while_the_disk_takes_nothing_is_restored_all_the_same(
+    server: FakeServer, agent: AgentProcess
+) -> None:
+    update(server, 1)
+    server.outcome(1)
+    sick = make_bundle(version=2, behaviour=Behaviour(tag="2", crash_after_s=1.5))
+    server.publish(sick)
+    server.desire(2, sick, soak=Soak(min_s=20, max_s=30, min_rows=5))
+    agent.wait_state(UpdateState.SOAKING)
+    with nothing_written(agent):
+        agent.wait_status("the good set", lambda _: serves(agent, {"digits": 1}))
+        assert not server.outcomes(2)
+    report = server.outcome(2, 40)
+    assert report.outcome is not None
+    assert (report.outcome.result, report.outcome.reason) == (Result.FAILED, Reason.WORKER_CRASHED)
+    assert agent.ask()["models"] == {"digits": 1}
+
+
 def test_a_disk_that_takes_nothing_stops_no_model_and_the_update_ends_when_it_does(
     server: FakeServer, agent: AgentProcess
 ) -> None:
-    """The kernel refuses each byte that the running supervisor writes (RLIMIT_FSIZE), as a full disk does."""
     update(server, 1)
     server.outcome(1)
     served = agent.wait_state(UpdateState.IDLE)
-    assert agent.child is not None
-    pid = agent.child.pid
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
-    update(server, 2)
-    begun = [EventCode.UPDATE_STARTED] * 2  # told from memory, while the transition waits for the disk
-    server.wait("the second start", lambda: [e.code for e in server.events if e.code in begun] == begun)
-    answer = agent.ask()
-    assert (answer["models"], answer["pid"]) == ({"digits": 1}, served.worker_pid)
-    assert not server.outcomes(2)
-    assert agent.child.poll() is None
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+    with nothing_written(agent):
+        update(server, 2)
+        begun = [EventCode.UPDATE_STARTED] * 2  # told from memory, while the transition waits for the disk
+        server.wait("the second start", lambda: [e.code for e in server.events if e.code in begun] == begun)
+        answer = agent.ask()
+        assert (answer["models"], answer["pid"]) == ({"digits": 1}, served.worker_pid)
+        assert not server.outcomes(2)
     report = server.outcome(2, 40)
     assert report.outcome is not None
     assert report.outcome.reason in (Reason.OK, Reason.DISK_FULL)

@@ -77,6 +77,21 @@ def test_what_was_sent_is_not_sent_again_while_it_cannot_be_deleted(tmp_path: Pa
         assert payloads(spool) == [b"%d" % (BATCH - 1), b"event"]
 
 
+def test_a_disk_that_does_not_read_gives_what_is_in_memory(tmp_path: Path) -> None:
+    disk = Failing(errno.EIO, frozenset({"read"}), first=NEVER)
+    with watched(tmp_path, disk), opened(tmp_path) as spool:
+        for _ in range(3 * BATCH):  # more than SQLite keeps in memory
+            spool.put(message(os.urandom(8000)))
+        disk.first = 0
+        spool.put(message(b"fresh"))
+        assert b"fresh" in payloads(spool)
+        assert disk.happened
+        for _ in range(BATCH):
+            spool.put(message(os.urandom(8000)))  # no room, and what could go cannot be found
+        disk.first = NEVER
+        assert b"fresh" in payloads(spool)
+
+
 def test_losses_are_counted_over_restarts_until_they_are_told(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         for _ in range(150):
@@ -133,7 +148,7 @@ def test_a_damaged_spool_is_a_loss_that_is_told(tmp_path: Path) -> None:
 def test_a_spool_that_cannot_be_written_is_not_thrown_away(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
         spool.put(message(b"kept", Priority.EVENT))
-    with watched(tmp_path, Failing(errno.ENOSPC, CHANGES)), opened(tmp_path) as spool:
+    with watched(tmp_path, Failing(errno.ENOSPC, WRITES)), opened(tmp_path) as spool:
         spool.put(message(b"in memory", Priority.EVENT))
         assert payloads(spool)[-1] == b"in memory"
     db = sqlite3.connect(tmp_path / "spool.db")

@@ -36,6 +36,9 @@ def test_boots_count_over_restarts(tmp_path: Path) -> None:
         with Journal.open(tmp_path / "agent.db") as journal:
             counted.append(journal.count_boot())
     assert counted == [1, 2, 3]
+    with Journal.open(tmp_path / "agent.db") as journal:
+        assert journal.count_boot(2) == 4
+        assert journal.count_boot(40) == 41, "an old copy of the file has come back"
 
 
 def test_progress_is_replaced_and_outcomes_are_kept_in_order(tmp_path: Path) -> None:
