@@ -244,6 +244,22 @@ def test_a_broker_that_lost_everything_gets_the_pack_before_any_order(
     assert set(fleet.wire.packs) == {"pi-1"}
 
 
+def test_what_is_signed_goes_out_before_orders_that_waited_longer(
+    fleet: Served, ceremony: Ceremony, board: Board
+) -> None:
+    """The broker is away while two versions are signed, one of them is ordered in between, and it comes back."""
+    fleet.turn()
+    fleet.wire.connected = False
+    fleet.upload("v1", b"one")
+    ceremony.sign()
+    fleet.roll(1, phases=["100%"])
+    fleet.upload("v2", b"two")
+    ceremony.sign()
+    fleet.wire.connected = True
+    fleet.turn()  # the wire refuses an order of what it has not been told is signed
+    assert [item.version for item in board.desired().bundles] == [1]
+
+
 def test_a_bundle_for_one_class_of_boards_reaches_no_other(fleet: Served, ceremony: Ceremony, board: Board) -> None:
     fleet.upload("v1", b"one")
     ceremony.sign("--hardware", "pi4")

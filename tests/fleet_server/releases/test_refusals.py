@@ -196,6 +196,22 @@ def test_roots(held: Ceremony, change: Change, reason: str) -> None:
     expect(held, resigned(held, "image/2.root.json", change, *signers), reason)
 
 
+def test_a_root_of_somebody_else(held: Ceremony) -> None:
+    """Well made, and signed by the root keys that it names itself: the root before it has not heard of them."""
+    thieves = [CryptoSigner.generate_ed25519() for _ in range(2)]
+
+    def change(root: Root) -> None:
+        for keyid in list(root.roles["root"].keyids):
+            root.revoke_key(keyid, "root")
+        for thief in thieves:
+            root.add_key(thief.public_key, "root")
+
+    files: dict[str, str] = {}
+    for repository in ("image", "director"):
+        files |= resigned(held, f"{repository}/2.root.json", change, *thieves)
+    expect(held, files, "not signed as the root before it asks")
+
+
 def test_signatures_that_do_not_count(held: Ceremony) -> None:
     """One root key, one twice, release and online keys: none of them makes two people."""
     online = load_online_keys(held.fleet.folder / "data" / "keys", None)
