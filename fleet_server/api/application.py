@@ -1,6 +1,6 @@
 """The HTTP application: every router, problems for errors, headers and limits for all."""
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from fleet_server.api import (
     audit,
@@ -19,6 +19,7 @@ from fleet_server.api import (
     telemetry,
     tokens,
 )
+from fleet_server.api.askers import refuse_upload
 from fleet_server.api.context import ApiContext
 from fleet_server.api.security import SecurityMiddleware
 
@@ -55,5 +56,9 @@ def build_application(context: ApiContext, version: str) -> FastAPI:
         app.include_router(router, responses=problems.RESPONSES)
     problems.install(app)
     pages.mount(app)
-    app.add_middleware(SecurityMiddleware, upload_bytes=context.upload_bytes + problems.FORM_OVERHEAD_BYTES)
+    app.add_middleware(
+        SecurityMiddleware,
+        upload_bytes=context.upload_bytes + problems.FORM_OVERHEAD_BYTES,
+        refuse_upload=lambda scope: refuse_upload(Request(scope), context),
+    )
     return app

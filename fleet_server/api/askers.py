@@ -6,6 +6,7 @@ where the route's path names a model or group within the limits, or where its ha
 """
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from fleet_server.api.context import ApiContext, Context
-from fleet_server.api.problems import UnauthenticatedError
+from fleet_server.api.problems import PROBLEMS, UnauthenticatedError
 from fleet_server.core.permissions import Permission
 from fleet_server.services.auth import Principal
 from fleet_server.services.errors import DeniedError
@@ -75,6 +76,17 @@ def _identify(request: Request, context: ApiContext, bearer: HTTPAuthorizationCr
     raise UnauthenticatedError(
         "this needs an API key (Authorization: Bearer KEY) or a signed-in browser (`edgeloop signin` prints a link)"
     )
+
+
+def refuse_upload(request: Request, context: ApiContext) -> tuple[HTTPStatus, str] | None:
+    """Return why a large body of this request is not even read, or None; the route asks for everything once more."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    try:
+        bearer = HTTPAuthorizationCredentials(scheme=scheme, credentials=text) if scheme.lower() == "bearer" else None
+        _identify(request, context, bearer).require(Permission.PUBLISH)
+    except tuple(PROBLEMS) as error:
+        return PROBLEMS[type(error)], str(error)
+    return None
 
 
 def refuse(request: Request, context: ApiContext) -> None:

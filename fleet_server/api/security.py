@@ -4,8 +4,10 @@ Sources: OWASP Secure Headers; Content Security Policy Level 3; Trusted Types (W
 """
 
 import contextlib
+from collections.abc import Callable
 from http import HTTPStatus
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,16 +41,33 @@ _HEADERS = {
 }
 
 
+Refusal = tuple[HTTPStatus, str]
+
+
 class BodyTooLargeError(Exception):
     """More of a body came than is taken here."""
 
 
 class SecurityMiddleware:
-    """Adds the headers, and ends a request whose body is over its limit (`upload_bytes` for uploads)."""
+    """Adds the headers, and ends a request whose body is over its limit.
 
-    def __init__(self, app: ASGIApp, upload_bytes: int) -> None:
+    An upload may have `upload_bytes`, where `refuse_upload` (which may wait for the database) has nothing against who
+    sends it: a body is read and spooled before any route is asked, and a stranger's must not fill the disk.
+    """
+
+    def __init__(self, app: ASGIApp, upload_bytes: int, refuse_upload: Callable[[Scope], Refusal | None]) -> None:
         self._app = app
         self._upload_bytes = upload_bytes
+        self._refuse_upload = refuse_upload
+
+    async def _limit(self, scope: Scope) -> tuple[int, Refusal]:
+        """Return how many bytes a body may have, and what is answered when it has more."""
+        limit, refusal = SMALL_BODY_BYTES, None
+        if scope["path"].endswith(_UPLOADS) and scope["method"] == "POST":
+            refusal = await run_in_threadpool(self._refuse_upload, scope)
+            limit = self._upload_bytes if refusal is None else SMALL_BODY_BYTES
+        too_large = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body here has {limit} bytes at most")
+        return limit, refusal or too_large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -56,7 +75,7 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        limit = self._upload_bytes if path.endswith(_UPLOADS) else SMALL_BODY_BYTES
+        limit, (status, detail) = await self._limit(scope)
         seen, started, over = 0, False, False
 
         async def counted() -> Message:
@@ -90,8 +109,7 @@ class SecurityMiddleware:
                 await self._app(scope, counted, guarded)
         if over and not started:
             over = False
-            detail = f"a body here has {limit} bytes at most"
-            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, path)(scope, receive, guarded)
+            await problem(status, detail, path)(scope, receive, guarded)
 
 
 def _policy(path: str) -> str:

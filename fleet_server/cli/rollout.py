@@ -25,6 +25,10 @@ app = App(name="rollout", help="Bring a version to a group, in phases.")
 DEFAULT_PHASES = ("25%", "100%")
 SOAK = ("min_s", "max_s", "min_rows", "max_error_ratio")
 SETTINGS = ("health_s", "window_s", "window_rows", "threshold")
+Approval = Annotated[
+    bool,
+    Parameter(negative="", help="Let it begin only when another person has approved it: edgeloop rollout approve."),
+]
 
 _ROLLOUTS = (
     Column("ID", field("id")),
@@ -79,7 +83,7 @@ def start(
     phase_timeout: float = 3600.0,
     soak: str | None = None,
     settings: str | None = None,
-    approval: Annotated[bool, Parameter(negative="")] = False,
+    approval: Approval = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     watch: Annotated[bool, Parameter(negative="")] = False,
     output: Output = "table",
@@ -106,16 +110,13 @@ def start(
         When a device counts as healthy: min_s=10,max_s=60,min_rows=20,max_error_ratio=0 (any of these).
     settings
         How often devices report, and the decision threshold: health_s=60,window_s=3600,window_rows=10000,threshold=0.5.
-    approval
-        Let it begin only when another person has approved it: edgeloop rollout approve.
     dry_run
         Print the plan and change nothing.
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
     policy = {"max_failures": max_failures, "phase_soak_s": phase_soak, "phase_timeout_s": phase_timeout}
-    body = {"model": model, "version": version, "group": group, "phases": list(phase), **policy}
-    body |= {"approval": True} if approval else {}
+    body = {"model": model, "version": version, "group": group, "phases": list(phase), **policy, "approval": approval}
     for key, text, names in (("soak", soak, SOAK), ("settings", settings, SETTINGS)):
         body |= {} if text is None else {key: parse_numbers(text, names)}
     return _plan(body, output) if dry_run else _start(body, output, watch=watch)

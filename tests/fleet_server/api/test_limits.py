@@ -1,10 +1,11 @@
 """Who asks too often waits, and nobody else does; by each route's own kind of limit."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
 
+from fleet_server.api.security import SMALL_BODY_BYTES
 from fleet_server.core.permissions import Role
 from fleet_server.services.api_keys import KeyRequest
 from fleet_server.services.throttles import RATES, Kind, Rate, Throttle
@@ -56,6 +57,36 @@ def test_one_keys_flood_is_that_keys_alone(fleet: Served) -> None:
 def test_guesses_are_limited_and_a_right_key_still_passes(fleet: Served, headers: dict[str, str]) -> None:
     assert [ask(fleet, "GET", "/api/v1/groups", headers) for _ in range(3)] == [401, 401, 429]
     assert fleet.client.request("GET", "/api/v1/groups").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("who", "status"), [("nobody", 401), ("stranger", 401), ("viewer", 403), ("publisher", 422), ("session", 403)]
+)
+def test_a_large_body_is_read_of_who_may_upload_alone(
+    fleet: Served, who: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form is spooled to disk before its route is asked."""
+    key = fleet.server.context.api_keys
+    given = {"nobody": "", "stranger": "Bearer guess", "session": ""}
+    if who in ("viewer", "publisher"):
+        given[who] = f"Bearer {key.make(KeyRequest(f'up-{who}', Role(who)), 't')[1]}"
+    headers = {"Authorization": given[who]}
+    if who == "session":  # from another site's page
+        session = fleet.server.context.auth.open_session(fleet.server.sign_in_code(fleet.key))
+        headers |= {"Cookie": f"edgeloop_session={session}", "Sec-Fetch-Site": "cross-site"}
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n'
+        for block in [head, *[bytes(65536)] * 64, b"\r\n--b--\r\n"]:
+            read += len(block)
+            yield block
+
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = fleet.client.request("POST", "/api/v1/models/digits/versions", headers=headers | kind, content=body())
+    assert answer.status_code == status, answer.text
+    assert (read > 2 * SMALL_BODY_BYTES) == (who == "publisher")
 
 
 def test_what_a_fleet_and_its_operator_do_is_far_below_the_limits() -> None:

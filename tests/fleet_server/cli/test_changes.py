@@ -147,7 +147,7 @@ def test_a_rollout_starts_with_its_policy(shell: Shell, fleet: FakeFleet) -> Non
     line += " --soak min_s=2,min_rows=5 --settings health_s=5,threshold=0.7"
     assert shell(line) == 0
     assert fleet.calls[-1][3] == {
-        "model": "digits", "version": 2, "group": "all", "phases": ["1", "100%"], "max_failures": 1,
+        "model": "digits", "version": 2, "group": "all", "phases": ["1", "100%"], "max_failures": 1, "approval": False,
         "phase_soak_s": 0.0, "phase_timeout_s": 3600.0, "dry_run": False, "soak": {"min_s": 2.0, "min_rows": 5},
         "settings": {"health_s": 5.0, "threshold": 0.7},
     }  # fmt: skip
