@@ -1,11 +1,11 @@
 """The agent's configuration: one TOML file, read once, into frozen types; unknown keys are errors that name the key."""
 
+import importlib.util
 import tomllib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-import firmware_configs
 from edge_agent.contract import codec
 from edge_agent.contract.manifest import Runtime
 from edge_agent.contract.profile import Profile
@@ -153,11 +153,12 @@ def worker_memory_mb(config: AgentConfig, profile: str) -> float:
     """Return the limit of a worker's data in MiB: the configuration's, else the profile's, else the generic one's."""
     if config.worker.memory_mb:
         return config.worker.memory_mb
-    folder = Path(firmware_configs.__file__).parent / "profiles"
-    for name in (profile, _GENERIC_PROFILE):
+    found = importlib.util.find_spec("firmware_configs")  # data beside the agent, where they are installed
+    folders = (found.submodule_search_locations or ()) if found is not None else ()
+    for folder, name in ((folder, name) for folder in folders for name in (profile, _GENERIC_PROFILE)):
         try:
             return codec.from_plain(
-                Profile, tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
+                Profile, tomllib.loads((Path(folder) / "profiles" / f"{name}.toml").read_text("utf-8"))
             ).worker_memory_mb
         except (OSError, tomllib.TOMLDecodeError, codec.MalformedError):
             continue
