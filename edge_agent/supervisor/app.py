@@ -37,7 +37,7 @@ from edge_agent.contract.messages import Capabilities, Status
 from edge_agent.contract.states import EventCode, Presence
 from edge_agent.contract.topics import Topics, Up
 from edge_agent.core.retry import Spread, first_delay_s
-from edge_agent.supervisor.config import AgentConfig
+from edge_agent.supervisor.config import AgentConfig, worker_memory_mb
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
 from edge_agent.supervisor.keeping import Keeper
@@ -135,10 +135,11 @@ def _compose(
     reporter = Reporter(device, boot, topics, DeviceKey(bytes.fromhex(identity.seed)), capabilities)
     telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
-    service = _service(config, command, listeners, inputs)
+    memory_mb = worker_memory_mb(config, board.profile)
+    service = _service(config, memory_mb, command, listeners, inputs)
     updates = Updates(
         UpdateParts(keeper, chunks, slots, disk, fetcher, service, reporter, capabilities, telemetry.tell),
-        _update_settings(config, device),
+        _update_settings(config, device, memory_mb),
         journal.load(),
     )
     blank = _blank_status(config, device, boot, listeners[0], updates)
@@ -154,9 +155,9 @@ def _compose(
     return Loop(parts, inputs, blank)
 
 
-def _update_settings(config: AgentConfig, device: str) -> UpdateSettings:
+def _update_settings(config: AgentConfig, device: str, memory_mb: float) -> UpdateSettings:
     worker = config.worker
-    return UpdateSettings(device, worker.memory_mb, config.telemetry.beat_s, worker.load_timeout_s + worker.hang_s)
+    return UpdateSettings(device, memory_mb, config.telemetry.beat_s, worker.load_timeout_s + worker.hang_s)
 
 
 def _connect(broker: Broker, state_dir: Path, identity: Identity) -> None:
@@ -166,10 +167,14 @@ def _connect(broker: Broker, state_dir: Path, identity: Identity) -> None:
 
 
 def _service(
-    config: AgentConfig, command: tuple[str, ...], listeners: tuple[socket.socket, ...], inputs: Inputs
+    config: AgentConfig,
+    memory_mb: float,
+    command: tuple[str, ...],
+    listeners: tuple[socket.socket, ...],
+    inputs: Inputs,
 ) -> Service:
-    limits = WorkerLimits(command, config.worker.memory_mb, dict(os.environ))
-    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, config.worker.memory_mb)
+    limits = WorkerLimits(command, memory_mb, dict(os.environ))
+    times = ServiceTimes(config.worker.hang_s, config.worker.load_timeout_s, memory_mb)
     return Service(lambda number: spawn(number, limits, listeners, inputs.put), times)
 
 

@@ -1,5 +1,6 @@
 """The agent's configuration: one TOML file, read once, into frozen types; unknown keys are errors that name the key."""
 
+import importlib.util
 import tomllib
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,7 +8,10 @@ from pathlib import Path
 
 from edge_agent.contract import codec
 from edge_agent.contract.manifest import Runtime
+from edge_agent.contract.profile import Profile
 
+_GENERIC_PROFILE = "generic"
+_FALLBACK_MEMORY_MB = 512.0
 DEFAULT_PATH = Path("/etc/edgeloop/agent.toml")
 _MAX_SOCKET_PATH = 107  # sun_path of unix(7), without its closing zero
 
@@ -76,16 +80,19 @@ class FetchConfig:
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """The worker: threads of a runtime, data memory (RLIMIT_DATA, MiB), patience with silence and with loading."""
+    """The worker: threads of a runtime, data memory (RLIMIT_DATA, MiB), patience with silence and with loading.
+
+    Without `memory_mb` (0) it is what the profile of the board gives a worker.
+    """
 
     threads: int = 1
-    memory_mb: float = 512.0
+    memory_mb: float = 0.0
     hang_s: float = 30.0
     load_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.memory_mb < 64:
-            raise ValueError("threads is 1 at least, memory_mb 64 at least")
+        if self.threads < 1 or (self.memory_mb < 64 and self.memory_mb != 0):
+            raise ValueError("threads is 1 at least, memory_mb 64 at least, or 0 for what the profile says")
         if self.hang_s <= 0 or self.load_timeout_s <= 0:
             raise ValueError("hang_s and load_timeout_s are above 0")
 
@@ -140,6 +147,22 @@ class AgentConfig:
     def socket_path(self) -> Path:
         """Where the local API's Unix socket is."""
         return Path(self.api.socket) if self.api.socket else Path(self.state_dir) / "api.sock"
+
+
+def worker_memory_mb(config: AgentConfig, profile: str) -> float:
+    """Return the limit of a worker's data in MiB: the configuration's, else the profile's, else the generic one's."""
+    if config.worker.memory_mb:
+        return config.worker.memory_mb
+    found = importlib.util.find_spec("firmware_configs")  # data beside the agent, where they are installed
+    folders = (found.submodule_search_locations or ()) if found is not None else ()
+    for folder, name in ((folder, name) for folder in folders for name in (profile, _GENERIC_PROFILE)):
+        try:
+            return codec.from_plain(
+                Profile, tomllib.loads((Path(folder) / "profiles" / f"{name}.toml").read_text("utf-8"))
+            ).worker_memory_mb
+        except (OSError, tomllib.TOMLDecodeError, codec.MalformedError):
+            continue
+    return _FALLBACK_MEMORY_MB
 
 
 def load_config(path: Path | None) -> AgentConfig:

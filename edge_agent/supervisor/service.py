@@ -40,7 +40,7 @@ from edge_agent.supervisor.news import (
 )
 from edge_agent.supervisor.worker_phases import Phase, ServiceTimes, Worker, configuration, overdue, same_bundles
 
-_BACKOFF = Backoff(first_s=1.0, max_s=60.0)
+_BACKOFF = Backoff(first_s=0.5, max_s=60.0)
 _DRAIN_S = 10.0
 _DRAIN_GRACE_S = 3.0
 

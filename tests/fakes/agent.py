@@ -258,8 +258,13 @@ class AgentProcess:
             assert self.child.poll() is None, self.log()
             pause.wait(0.01)
 
-    def wait_state(self, state: UpdateState, timeout_s: float = 30.0) -> AgentStatus:
-        return self.wait_status(f"state {state}", lambda found: found.state is state, timeout_s)
+    def wait_state(self, state: UpdateState, timeout_s: float = 30.0, seq: int = 0) -> AgentStatus:
+        """Wait for a state, of document `seq` or a newer one: the file may lag behind what was reported."""
+
+        def there(found: AgentStatus) -> bool:
+            return found.state is state and found.desired_seq >= seq
+
+        return self.wait_status(f"state {state}", there, timeout_s)
 
     def ask(self) -> dict[str, Any]:
         """Ask the serving worker what it serves."""

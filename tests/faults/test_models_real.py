@@ -79,9 +79,8 @@ class Board:
         self.inputs: queue.SimpleQueue[WorkerInput] = queue.SimpleQueue()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self.listener.getsockname()[1])
-        limits = WorkerLimits(
-            (sys.executable, "-m", "edge_agent.worker", "--log-level", "error"), MEMORY_MB, os.environ
-        )
+        command = (sys.executable, "-m", "edge_agent.worker", "--log-level", "error")
+        limits = WorkerLimits(command, MEMORY_MB, os.environ)
         times = ServiceTimes(HANG_S, DEADLINE_S, MEMORY_MB)
         self.service = Service(lambda number: spawn(number, limits, (self.listener,), self.inputs.put), times)
         self.news: list[News] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.contract.manifest import Runtime
-from edge_agent.supervisor.config import AgentConfig, ConfigError, load_config
+from edge_agent.supervisor.config import AgentConfig, ConfigError, load_config, worker_memory_mb
 
 
 def test_without_a_file_the_defaults_hold() -> None:
@@ -58,3 +58,12 @@ def test_errors_name_the_key(tmp_path: Path, text: str, named: str) -> None:
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         load_config(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("profile", "written", "limit"),
+    [("pi-zero2w", "", 192.0), ("pi-zero2w", "[worker]\nmemory_mb = 100", 100.0), ("of-our-own", "", 512.0)],
+)
+def test_a_worker_gets_what_its_board_can_carry(profile: str, written: str, limit: float, tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(written)
+    assert worker_memory_mb(load_config(tmp_path / "agent.toml"), profile) == limit
