@@ -20,7 +20,7 @@ from fleet_server.core.rollout_rules import (
     mark_offered,
     mark_returning,
 )
-from fleet_server.core.rollouts import DeviceState, Rollout, RolloutDevice, RolloutState, RolloutView
+from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState, RolloutView
 from fleet_server.core.selectors import matches
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner, Grant
@@ -28,6 +28,7 @@ from fleet_server.services.clock import Clock
 from fleet_server.services.events import record_event
 from fleet_server.services.groups import read_selector, subject_of
 from fleet_server.services.recovery import Recovery
+from fleet_server.services.returns import end_return, is_bad, overtake_returns
 from fleet_server.services.rollouts import Rollouts, announce_rollout, settle_target
 from fleet_server.store import assignments, desired, devices, groups, rollouts
 from fleet_server.store.database import Database
@@ -152,7 +153,7 @@ class Controller:
         try:
             with connection.begin_nested():
                 seq = self._assigner.grant(connection, member.device, grant, now)
-                _overtake(connection, rollout, member.device, now)
+                overtake_returns(connection, rollout, member.device, now)
         except (NotFoundError, ValueError) as error:
             _log.warning("offer_failed", rollout=rollout.id, device=member.device, error=str(error))
             return replace(
@@ -168,7 +169,7 @@ class Controller:
     def _take_back(
         self, connection: Connection, stored: StoredRollout, member: RolloutDevice, now: int
     ) -> RolloutDevice:
-        if _is_bad(connection, member.device, stored.rollout.model, member.from_version):
+        if is_bad(connection, member.device, stored.rollout.model, member.from_version):
             # What it had been assigned before has failed on it since: it goes back to none of the model.
             member = replace(member, from_version=None, from_digest=None)
         try:
@@ -239,6 +240,7 @@ class Controller:
             self._reject(connection, report.device, bundle.model, bundle.version, judged, now)
             version, digest = (held.version, held.digest) if held is not None else (None, None)
             self._assigner.give_back(connection, report.device, bundle.model, version, digest, now)
+            end_return(connection, report.device, bundle.model, bundle.version, now)
 
     def _bring_joiners(self) -> None:
         """Give every device what the newest target of its groups says, where nothing newer was said of it."""
@@ -284,23 +286,6 @@ class Controller:
                 if not settled and key not in busy and (*key, target.version) not in bad:
                     owed.append((board, target))
         return owed
-
-
-def _overtake(connection: Connection, rollout: Rollout, device: str, now: int) -> None:
-    """End the device's way back in older rollouts of the model: it may never run what those would return it to."""
-    for other in rollouts.unsettled_rollouts(connection):
-        if other.rollout.model != rollout.model or other.rollout.id == rollout.id:
-            continue
-        member = rollouts.find_member(connection, other.rollout.id, device)
-        if member is not None and member.state is DeviceState.RETURNING:
-            ended = replace(
-                member, state=DeviceState.RETURNED, detail=f"overtaken by {rollout.id}", changed_at=now / 1000
-            )
-            rollouts.save_member(connection, other.rollout.id, ended)
-
-
-def _is_bad(connection: Connection, device: str, model: str, version: int | None) -> bool:
-    return any((item.model, item.version) == (model, version) for item in assignments.list_bad(connection, device))
 
 
 def _load(connection: Connection, rollout: str) -> tuple[StoredRollout, RolloutView]:

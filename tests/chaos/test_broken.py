@@ -76,6 +76,7 @@ _BREAKS: dict[Break, int] = {
 }
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("breaks", _BREAKS, ids=lambda one: one.__name__.strip("_"))
 def test_a_broken_promise_is_seen(breaks: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     breaks(monkeypatch)
