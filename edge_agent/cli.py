@@ -74,16 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enroll(options: argparse.Namespace, config: AgentConfig) -> int:
-    from edge_agent.adapters import (
-        durable,
-        enrolment,
-        identity,
-        renewal,
-        system,
-        tls_keys,
-        trust,
-        trust_state,
-    )
+    from edge_agent.adapters import durable, enrolment, identity, renewal, system, tls_keys, trust, trust_state
     from edge_agent.contract.enrolment import EnrolRequest
 
     state_dir = config.state_path

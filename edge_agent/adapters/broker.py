@@ -11,7 +11,6 @@ House rules:
 
 import random
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent.adapters.broker_parts import tls_context, turns
 from edge_agent.adapters.lean_import import without_urllib_request
 from edge_agent.core.retry import Spread
 
@@ -123,7 +123,7 @@ class Broker:
         self._link = 0
         self.turned_at = time.monotonic()
         self._client: mqtt.Client | None = None
-        self._context = None if address.ca_pem is None else _context(address.ca_pem, address.certificate)
+        self._context = None if address.ca_pem is None else tls_context(address.ca_pem, address.certificate)
         self._thread = threading.Thread(target=self._keep, name="broker", daemon=True)
 
     def start(self) -> None:
@@ -145,7 +145,7 @@ class Broker:
             OSError: the file does not hold a certificate and its key.
         """
         if self._address.ca_pem is not None:
-            self._context = _context(self._address.ca_pem, certificate)
+            self._context = tls_context(self._address.ca_pem, certificate)
             if (client := self._client) is not None:
                 with suppress(ValueError, OSError):
                     client.disconnect()
@@ -209,7 +209,7 @@ class Broker:
                 return False
             while connection.accepted and not connection.ended.wait(_LOOK_EVERY_S):
                 self.turned_at = time.monotonic()
-                if not _turns(client):
+                if not turns(client):
                     connection.detail = "the client's thread has ended"
                     break
             return connection.accepted
@@ -294,18 +294,3 @@ class _Connection:
 
 def _properties(kind: int) -> Properties:
     return Properties(kind)  # type: ignore[no-untyped-call]  # paho has no types there
-
-
-def _turns(client: mqtt.Client) -> bool:
-    """Whether paho's thread lives; it says nothing when it ends of itself, and `is_connected()` stays true."""
-    thread = client._thread  # noqa: SLF001 - paho has no public word for it
-    return thread is not None and thread.is_alive()
-
-
-def _context(ca_pem: str, certificate: Path | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=ca_pem)
-    if certificate is not None:
-        context.load_cert_chain(certificate)
-    return context

@@ -2,6 +2,7 @@
 
     trust/pinned/{image,director}.json   the roots of the enrolment, written once
     trust/{image,director}/              metadata as it was verified last: names without versions, and `root_history/`
+    trust/.next-{image,director}/        the same, in the instant in which it takes its place
     trust/packs/{image,director}.pack    the newest packs, unverified
     trust.db                             floors (see `trust_floors`)
 
@@ -21,6 +22,7 @@ from edge_agent.contract.trust import DIRECTOR, IMAGE, MAX_PACK_BYTES
 
 REPOSITORIES = (IMAGE, DIRECTOR)
 HISTORY = "root_history"
+_NEXT = ".next-"
 _MAX_FILE_BYTES = 8 * 1024 * 1024
 
 
@@ -101,12 +103,12 @@ class TrustState:
         with tempfile.TemporaryDirectory(prefix=f".work-{repository}-", dir=self._folder) as made:
             folder = Path(made)
             with suppress(OSError):  # damaged or absent: the pack holds every root too
-                shutil.copytree(self._folder / repository / HISTORY, folder / HISTORY)
+                shutil.copytree(self._metadata(repository) / HISTORY, folder / HISTORY)
             yield folder
 
     def cached(self, repository: str) -> Mapping[str, bytes]:
         """Return the metadata verified last, by plain names and roots by number; what cannot be read is left out."""
-        folder = self._folder / repository
+        folder = self._metadata(repository)
         found = {}
         for path in [*folder.glob("*.json"), *(folder / HISTORY).glob("*.root.json")]:
             with suppress(OSError):
@@ -121,13 +123,28 @@ class TrustState:
             OSError: the disk is full or not writable.
         """
         files = {path.relative_to(verified): path.read_bytes() for path in verified.rglob("*.json") if path.is_file()}
-        final, staging = self._folder / repository, self._folder / f".staging-{repository}"
+        now = self._metadata(repository)
         with suppress(OSError):
-            if files == {path.relative_to(final): path.read_bytes() for path in final.rglob("*.json")}:
+            if files == {path.relative_to(now): path.read_bytes() for path in now.rglob("*.json")}:
                 return
+        staging = self._folder / f".staging-{repository}"
         shutil.rmtree(staging, ignore_errors=True)
         (staging / HISTORY).mkdir(parents=True)
         for name, data in files.items():
-            durable.replace_file(staging / name, data, flush=True)
+            durable.write_pieces(staging / name, (data,))
         durable.sync_folder(staging / HISTORY)
-        durable.place_folder(staging, final)
+        self._flip(repository, staging)
+
+    def _flip(self, repository: str, staging: Path) -> None:
+        """Old, old and next, next, new: at every instant `_metadata` finds one that is whole."""
+        final, following = self._folder / repository, self._folder / f"{_NEXT}{repository}"
+        if following.is_dir():  # of a flip that was cut
+            durable.remove_folder(following) if final.is_dir() else durable.place_folder(following, final)
+        durable.place_folder(staging, following)
+        durable.remove_folder(final)
+        durable.place_folder(following, final)
+
+    def _metadata(self, repository: str) -> Path:
+        """The folder of what was verified last."""
+        final = self._folder / repository
+        return final if final.is_dir() else self._folder / f"{_NEXT}{repository}"

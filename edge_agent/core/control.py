@@ -166,6 +166,6 @@ def read_line(line: bytes) -> Command | Answer:
         kind = _KINDS[plain["kind"]]
         body = plain["body"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise codec.MalformedError(f"control: no message: {error!r}") from error
+        raise codec.MalformedError(f"control: no message: {repr(error)[:200]}") from error
     message: Command | Answer = codec.from_plain(kind, body)
     return message

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from edge_agent.contract.messages import Capabilities, Desired
 from edge_agent.contract.states import Reason, Result
-from edge_agent.core.update_machine import Move, Verdict, digests
+from edge_agent.core.trust_rules import Finding
+from edge_agent.core.update_machine import Move, Update, Verdict, digests, offer, renumber
 
 MIB = 1024 * 1024
 # Chunks and the files made of them lie side by side until the update ends.
@@ -42,6 +43,22 @@ def judge_document(desired: Desired, device: str, highest_seq: int, failed: Desi
     if desired.seq <= highest_seq:
         return _refused(Reason.STALE, f"document {desired.seq} is not newer than {highest_seq}")
     return None
+
+
+def admit(update: Update, finding: Finding, device: str) -> Update | Verdict | None:
+    """Return the update with the order that the verifier found waiting in it, or why it is not taken in.
+
+    `None` is nothing new: no order yet, or the one that is known, verified again. Where the director's keys were
+    replaced its numbers may begin anew.
+    """
+    desired, held = finding.desired, finding.held
+    if desired is None:
+        return None if held.refused is None else _refused(held.refused, held.detail)
+    known = renumber(update) if finding.renumbered and desired.seq < update.highest_seq else update
+    if desired.seq == known.highest_seq:
+        return None
+    verdict = judge_document(desired, device, known.highest_seq, known.failed)
+    return offer(known, desired) if verdict is None else verdict
 
 
 def judge_offer(offer: Offer) -> tuple[Move, Verdict | None]:

@@ -9,7 +9,7 @@ import logging
 from edge_agent.contract.messages import AgentSettings, Desired, Outcome, Running
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
 from edge_agent.core.control import Beat
-from edge_agent.core.offer_rules import Offer, judge_document, judge_offer
+from edge_agent.core.offer_rules import Offer, admit, judge_offer
 from edge_agent.core.soak_rules import Healthy, judge_set
 from edge_agent.core.trust_rules import Finding
 from edge_agent.core.update_machine import (
@@ -21,9 +21,7 @@ from edge_agent.core.update_machine import (
     advance,
     begin,
     digests,
-    offer,
     owed,
-    renumber,
     report,
     running,
     served,
@@ -56,8 +54,8 @@ class Updates:
         self._settings = settings
         self.update = update
         self.disabled: frozenset[str] = frozenset()
-        self._beat: Beat | None = None
-        self._since, self._beat_at, self._refused, self.last_report = 0.0, 0.0, "", b""
+        self._beat: tuple[Beat, float] | None = None
+        self._since, self._refused, self.last_report = 0.0, "", b""
 
     @property
     def settings(self) -> AgentSettings:
@@ -85,34 +83,27 @@ class Updates:
         """Take in what the verifier found: an order, or why there is none; a change of what is held is reported."""
         held, self._parts.reporter.held = self._parts.reporter.held, finding.held
         report = self.last_report
-        if finding.desired is not None:
-            if finding.renumbered and finding.desired.seq < self.update.highest_seq:
-                self.update = renumber(self.update)
-            self.desired_verified(finding.desired, now)
-        elif finding.held.refused is not None:
-            self.desired_refused(finding.held.refused, finding.held.detail)
+        self._refused = self._refused if finding.desired is None else ""
+        admitted = admit(self.update, finding, self._settings.device)
+        if isinstance(admitted, Update):
+            self.update = admitted
+            self._offered(now)
+        elif admitted is not None:
+            self._refuse(admitted.reason, admitted.detail)
         if held != finding.held and self.last_report is report:
             self.refresh_report()
 
-    def desired_verified(self, desired: Desired, now: float) -> None:
-        """Take in an order that both repositories vouch for: judge, and begin, or let it wait."""
-        self._refused = ""
-        if desired.seq == self.update.highest_seq:
-            return  # the order that is known, verified again
-        verdict = judge_document(desired, self._settings.device, self.update.highest_seq, self.update.failed)
-        if verdict is not None:
-            self.desired_refused(verdict.reason, verdict.detail)
-            return
-        self.update = offer(self.update, desired)
+    def _offered(self, now: float) -> None:
+        """Begin with the order that waits, or let it wait."""
         if self.update.state in SUPERSEDABLE:
-            detail = f"document {desired.seq} came while {self.update.state}"
+            detail = f"document {self.update.highest_seq} came while {self.update.state}"
             self._fail(Verdict(Result.FAILED, Reason.SUPERSEDED, detail), now)
         elif self.update.state is UpdateState.IDLE:
             self._begin(now)
         else:
             self._parts.keeper.note(self.update)
 
-    def desired_refused(self, reason: Reason, detail: str) -> None:
+    def _refuse(self, reason: Reason, detail: str) -> None:
         """Say once that what came is not acted upon; what runs goes on."""
         if (said := f"{reason} {detail}") != self._refused:
             self._refused = said
@@ -171,7 +162,7 @@ class Updates:
             case news_room.ServingLost(reason, detail) | news_room.Worn(reason, detail), UpdateState.SOAKING:
                 self._fail(Verdict(Result.FAILED, reason, detail), now)
             case news_room.Counted(beat=beat), UpdateState.SOAKING:
-                self._beat, self._beat_at = beat, now
+                self._beat = beat, now
             case news_room.Guilty(digest, detail), _:
                 self._disable(digest, detail)
                 self._serve()
@@ -264,17 +255,17 @@ class Updates:
             self.news(item, now)
 
     def _fetch_on(self, now: float) -> None:
-        match self._parts.fetcher.tick(now):
-            case Fetched():
-                self._move(Move.FETCHED, now)
-            case Verdict() as verdict:
-                self._fail(verdict, now)
-            case None:
-                pass
+        self._settle(self._parts.fetcher.tick(now), now)
 
     def _judge_soak(self, target: Desired, now: float) -> None:
-        beats, silent = None if self._beat is None else self._beat.models, (now - self._beat_at) / self._settings.beat_s
-        match judge_set(target, digests(self.update.good), now - self._since, beats, silent):
+        beat, at = self._beat or (None, now)
+        beats, silent = None if beat is None else beat.models, (now - at) / self._settings.beat_s
+        self._settle(judge_set(target, digests(self.update.good), now - self._since, beats, silent), now)
+
+    def _settle(self, found: Fetched | Healthy | Verdict | None, now: float) -> None:
+        match found:
+            case Fetched():
+                self._move(Move.FETCHED, now)
             case Healthy():
                 self._move(Move.HEALTHY, now)
             case Verdict() as verdict:

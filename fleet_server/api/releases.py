@@ -12,6 +12,7 @@ from fleet_server.core.permissions import Permission
 from fleet_server.services.auth import Principal
 
 router = APIRouter(prefix="/api/v1/releases", tags=["releases"])
+Publisher = Annotated[Principal, needs(Permission.PUBLISH)]
 _MAX_FILES = 64
 
 
@@ -83,13 +84,18 @@ def show_trust(context: Context, _asker: Reader) -> TrustShown:
 
 
 @router.get("/exchange")
-def fetch_exchange(context: Context, _asker: Reader) -> ExchangeShown:
+def fetch_exchange(context: Context, _asker: Publisher) -> ExchangeShown:
     """Return the exchange folder: what is held, what waits for a signature, and this server's online keys."""
     return ExchangeShown(files=context.image.exchange())
 
 
 @router.post("", status_code=201)
-def push_release(body: Push, context: Context, asker: Annotated[Principal, needs(Permission.PUBLISH)]) -> Pushed:
-    """Take what release keys or root keys have signed: as a whole, or nothing of it."""
+def push_release(body: Push, context: Context, asker: Publisher) -> Pushed:
+    """Take what release keys or root keys have signed: as a whole, or nothing of it.
+
+    A root says whose keys count from now on, and the first one is taken on the word of who brings it.
+    """
+    if any(path.endswith("root.json") for path in body.files):
+        asker.require(Permission.SERVER)
     accepted = context.image.push(body.files, asker.name)
     return Pushed(listed=len(accepted.listed), roots=[f"{name}/{version}" for name, version in sorted(accepted.roots)])

@@ -124,13 +124,13 @@ def enrol(body: NewDevice, context: Context) -> Enrolled:
     return Enrolled.model_validate(context.enroller.enrol(request))
 
 
-@router.get("/renew")
+@router.get("/renew", dependencies=[limited(Kind.ENROL)])
 def challenge(context: Context) -> NextChallenge:
     """Return a challenge for `POST /renew`."""
     return NextChallenge.model_validate(context.renewals.challenge())
 
 
-@router.post("/renew", response_model_exclude_none=True)
+@router.post("/renew", response_model_exclude_none=True, dependencies=[limited(Kind.ENROL)])
 def renew(body: SignedRequest, context: Context) -> Renewed:
     """Return the next certificate of the device whose key signed this request."""
     return Renewed.model_validate(context.renewals.renew(body.model_dump_json().encode()))

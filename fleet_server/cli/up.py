@@ -32,7 +32,28 @@ class DeviceRules:
     ] = 60
 
 
-_DEVICE_RULES = DeviceRules()
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ReleaseRules:
+    """Whose word it takes for a version to be let out."""
+
+    tryout_keys: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Make release keys on this server and sign every version by them, beyond loopback too; on loopback it "
+            "does so anyway. To try out: in production root and release keys lie elsewhere.",
+        ),
+    ] = False
+    approvals: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Let no rollout begin before another person than who started it approved it."
+        ),
+    ] = False
+
+
+_DEVICE_RULES, _RELEASE_RULES = DeviceRules(), ReleaseRules()
 
 
 def up(
@@ -46,8 +67,7 @@ def up(
     devices: DeviceRules = _DEVICE_RULES,
     build_sandbox: Literal["auto", "required", "limits"] = "auto",
     accept_pickles: Annotated[bool, Parameter(negative="")] = False,
-    tryout_keys: Annotated[bool, Parameter(negative="")] = False,
-    approvals: Annotated[bool, Parameter(negative="")] = False,
+    releases: ReleaseRules = _RELEASE_RULES,
 ) -> int:
     """Start the server and its broker here, in the foreground; Ctrl-C ends both.
 
@@ -70,11 +90,6 @@ def up(
         limits on loopback and required beyond it.
     accept_pickles
         Load an uploaded pickle where the request asks for it: it runs whatever code is in it, in bubblewrap alone.
-    tryout_keys
-        Make release keys on this server and sign every version by them, beyond loopback too; on loopback it does so
-        anyway. To try out: in production root and release keys lie elsewhere.
-    approvals
-        Let no rollout begin before another person than who started it approved it.
     """
     return _serve(
         data_dir=data_dir,
@@ -86,9 +101,8 @@ def up(
         **asdict(devices),
         build_sandbox=build_sandbox,
         accept_pickles=accept_pickles,
-        tryout_keys=tryout_keys,
+        **asdict(releases),
         key_passphrase=os.environ.get("EDGELOOP_SERVER_KEY_PASSPHRASE"),
-        approvals=approvals,
     )
 
 

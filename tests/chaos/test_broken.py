@@ -8,13 +8,14 @@ import pytest
 
 from edge_agent.adapters.journal import Journal
 from edge_agent.contract.messages import Reported
+from edge_agent.core import offer_rules
 from edge_agent.core.update_machine import Update
-from edge_agent.supervisor import updates
 from fleet_server.core import rollout_rules
 from fleet_server.core.rollouts import DeviceState
 from fleet_server.services import devices
 from tests.chaos.watch import BrokenPromiseError
 from tests.chaos.world import run_all
+from tests.fakes.virtual_trust import VirtualVerifier
 
 _SEEDS = 60
 
@@ -23,8 +24,10 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 def _takes_any_document(patch: pytest.MonkeyPatch) -> None:
     """An older document is taken in like a newer one."""
-    patch.setattr(updates, "judge_document", lambda *_: None)
-    patch.setattr(updates, "offer", lambda update, new: replace(update, waiting=new, highest_seq=new.seq))
+    start = VirtualVerifier.start
+    patch.setattr(offer_rules, "judge_document", lambda *_: None)
+    patch.setattr(offer_rules, "offer", lambda update, new: replace(update, waiting=new, highest_seq=new.seq))
+    patch.setattr(VirtualVerifier, "start", lambda self, packs, _floor: start(self, packs, 0))
 
 
 def _writes_no_journal(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +70,7 @@ def _leaves_devices_on_a_halted_version(patch: pytest.MonkeyPatch) -> None:
 
 # Where to begin to look, so that a rare misfortune is met soon.
 _BREAKS: dict[Break, int] = {
-    _takes_any_document: 40,
+    _takes_any_document: 130,
     _writes_no_journal: 0,
     _forgets_the_highest: 0,
     _believes_any_outcome: 0,

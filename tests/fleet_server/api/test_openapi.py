@@ -17,7 +17,7 @@ from tests.fakes.server_app import Served, served
 
 EXAMPLES = 4 * int(os.environ.get("EDGELOOP_FUZZ", "1"))
 # What needs no key: the edge, where a browser or a device has none yet.
-OPEN = {"/healthz", "/ca.pem", "/signin", "/api/v1/enrol"}
+OPEN = {"/healthz", "/ca.pem", "/signin", "/api/v1/enrol", "/api/v1/renew", "/api/v1/session"}
 
 
 @pytest.fixture(scope="module")

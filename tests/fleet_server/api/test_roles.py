@@ -17,6 +17,8 @@ OPEN = {
     ("GET", "/healthz"),
     ("GET", "/signin"),
     ("POST", "/api/v1/enrol"),
+    ("GET", "/api/v1/renew"),
+    ("POST", "/api/v1/renew"),
     ("POST", "/api/v1/session"),
 }
 # Written by hand, beside the declarations in the code: a route is opened to more people in two places, or not at all.
@@ -39,6 +41,8 @@ TABLE: dict[Permission, set[str]] = {
         "GET /api/v1/models/{model}/versions/{version}/variants",
         "GET /api/v1/operations",
         "GET /api/v1/operations/{operation}",
+        "GET /api/v1/releases",
+        "GET /api/v1/releases/status",
         "GET /api/v1/rollouts",
         "GET /api/v1/rollouts/{rollout}",
         "GET /api/v1/session",
@@ -52,7 +56,12 @@ TABLE: dict[Permission, set[str]] = {
         "POST /api/v1/signin-codes",
         "PUT /api/v1/session/password",
     },
-    Permission.DEVICES: {"PATCH /api/v1/devices/{device}", "DELETE /api/v1/devices/{device}"},
+    Permission.DEVICES: {
+        "PATCH /api/v1/devices/{device}",
+        "DELETE /api/v1/devices/{device}",
+        "POST /api/v1/devices/{device}/quarantine",
+        "POST /api/v1/devices/{device}/revoke",
+    },
     Permission.TOKENS: {"POST /api/v1/tokens", "DELETE /api/v1/tokens/{token}"},
     Permission.GROUPS: {"POST /api/v1/groups", "DELETE /api/v1/groups/{name}"},
     Permission.ROLLOUTS: {"POST /api/v1/rollouts", "POST /api/v1/rollouts/{rollout}/{verb}"},
@@ -60,8 +69,14 @@ TABLE: dict[Permission, set[str]] = {
         "POST /api/v1/models/{model}/versions",
         "POST /api/v1/models/{model}/builds",
         "DELETE /api/v1/operations/{operation}",
+        "GET /api/v1/releases/exchange",
+        "POST /api/v1/releases",
     },
-    Permission.APPROVE: {"POST /api/v1/rollouts/{rollout}/approve"},
+    Permission.APPROVE: {
+        "POST /api/v1/rollouts/{rollout}/approve",
+        "POST /api/v1/devices/{device}/approve",
+        "POST /api/v1/devices/{device}/release",
+    },
     Permission.AUDIT: {"GET /api/v1/audit", "GET /api/v1/audit/verdict"},
     Permission.ACCESS: {
         "GET /api/v1/keys",
