@@ -1,4 +1,4 @@
-"""A fleet in trouble logs much: here it is silent."""
+"""Nobody reads the logs of thousands of fleets: they are not made. What a fleet has lived through is in its story."""
 
 import logging
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import structlog
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    before, held = logging.root.manager.disable, structlog.get_config()
+def _silence() -> Iterator[None]:
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
     logging.disable(logging.CRITICAL)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
-    logging.disable(before)
-    structlog.configure(**held)
+    logging.disable(logging.NOTSET)
+    structlog.configure(**before)
