@@ -10,7 +10,7 @@ import structlog
 @pytest.fixture(autouse=True)
 def _silence() -> Iterator[None]:
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
