@@ -47,9 +47,7 @@ class ReleaseRules:
     ] = False
     approvals: Annotated[
         bool,
-        Parameter(
-            negative="", help="Let no rollout begin before another person than who started it approved it."
-        ),
+        Parameter(negative="", help="Let no rollout begin before another person than who started it approved it."),
     ] = False
 
 

@@ -70,23 +70,36 @@ def needs_new_keys(standing: Standing) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What is remembered of a device's reports: the boot heard last, the latest boot, returns to an earlier one."""
+    """What is remembered of a device's reports: the boot heard last, the latest boot, returns to an earlier one.
+
+    `latest_ts` is the device's own time (epoch ms) of the newest report of its latest boot.
+    """
 
     boot: int = -1
     latest: int = -1
     returns: int = 0
+    latest_ts: int = 0
 
 
-def judge_report(heard: Heard, boot: int, digest: str, known: str | None) -> tuple[Heard, CloneEvidence | None]:
+def judge_report(
+    heard: Heard, made: tuple[int, int], digest: str, known: str | None
+) -> tuple[Heard, CloneEvidence | None]:
     """Return what is remembered after a report, and what it shows of a copied identity.
 
-    `digest` is of its content, `known` that of the report heard before under the same number, if there was one. The
-    same report again shows nothing and changes nothing: the wire may repeat.
+    `made` is its boot and time (epoch ms of the device), `digest` is of its content, `known` that of the report heard
+    before under the same number, if there was one. The same report again shows nothing and changes nothing: the wire
+    may repeat. One of an earlier boot that was made before the newest of the latest boot shows nothing either: it was
+    late on its way. (A clock that stepped back makes it look new, hence the room of `MAX_RETURNS`.)
     """
+    boot, ts = made
     if known is not None:
         return heard, None if known == digest else CloneEvidence.SAME_NUMBER
-    back = boot < heard.latest and heard.boot == heard.latest
+    back = boot < heard.latest and heard.boot == heard.latest and ts > heard.latest_ts
     # A later boot begins a new count: the room is for each restart of a board anew.
     returns = 0 if boot > heard.latest else heard.returns + back
-    after = Heard(boot, max(boot, heard.latest), returns)
+    if boot == heard.latest:
+        latest_ts = max(ts, heard.latest_ts)
+    else:
+        latest_ts = ts if boot > heard.latest else heard.latest_ts
+    after = Heard(boot, max(boot, heard.latest), returns, latest_ts)
     return after, CloneEvidence.WENT_BACK if returns > MAX_RETURNS else None

@@ -141,7 +141,7 @@ class DeviceIntake:
         """Whether the reports of a device show that two boards use its identity; it is quarantined then."""
         digest = sha256(codec.encode(report)).hexdigest()
         before = devices.find_heard(connection, known.id, report.boot, report.seq)
-        heard, evidence = judge_report(known.heard, report.boot, digest, before)
+        heard, evidence = judge_report(known.heard, (report.boot, report.ts), digest, before)
         if evidence is not None:
             self._identities.suspect(connection, known.id, evidence, f"report {report.seq} of boot {report.boot}")
         elif before is None:

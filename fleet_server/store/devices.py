@@ -69,6 +69,7 @@ class Device:
     heard_boot: int = -1
     latest_boot: int = -1
     returns: int = 0
+    latest_ts: int = 0
 
     @property
     def active(self) -> bool:
@@ -78,7 +79,7 @@ class Device:
     @property
     def heard(self) -> Heard:
         """What is remembered of the order of its reports."""
-        return Heard(self.heard_boot, self.latest_boot, self.returns)
+        return Heard(self.heard_boot, self.latest_boot, self.returns, self.latest_ts)
 
     @property
     def online(self) -> bool:
@@ -216,7 +217,7 @@ def save_standing(connection: Connection, device: str, standing: Standing, reaso
 def save_key(connection: Connection, device: str, public_key: str, now: int) -> None:
     """Save a device's new key; its new board numbers its reports from the beginning."""
     values = {"public_key": public_key, "keyed_at": now, "status_boot": -1, "reported_boot": -1, "reported_seq": -1}
-    values |= {"heard_boot": -1, "latest_boot": -1, "returns": 0}
+    values |= {"heard_boot": -1, "latest_boot": -1, "returns": 0, "latest_ts": 0}
     connection.execute(update(devices).where(devices.c.id == device).values(**values))
     connection.execute(delete(heard).where(heard.c.device == device))
 
@@ -230,6 +231,7 @@ def find_heard(connection: Connection, device: str, boot: int, seq: int) -> str 
 def save_heard(connection: Connection, report: Reported, digest: str, state: Heard) -> None:
     """Remember a new report's content by its number, and the order of boots; the oldest are forgotten."""
     values = {"heard_boot": state.boot, "latest_boot": state.latest, "returns": state.returns}
+    values |= {"latest_ts": state.latest_ts}
     connection.execute(update(devices).where(devices.c.id == report.device).values(**values))
     connection.execute(insert(heard).values(device=report.device, boot=report.boot, seq=report.seq, digest=digest))
     kept = select(heard.c.n).where(heard.c.device == report.device).order_by(heard.c.n.desc())

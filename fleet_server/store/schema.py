@@ -73,6 +73,7 @@ devices = Table(
     Column("heard_boot", BigInteger, nullable=False, server_default="-1"),
     Column("latest_boot", BigInteger, nullable=False, server_default="-1"),
     Column("returns", Integer, nullable=False, server_default="0"),
+    Column("latest_ts", BigInteger, nullable=False, server_default="0"),
 )
 
 tokens = Table(

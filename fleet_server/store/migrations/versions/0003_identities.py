@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("heard_boot", sa.BigInteger(), nullable=False, server_default="-1"),
         sa.Column("latest_boot", sa.BigInteger(), nullable=False, server_default="-1"),
         sa.Column("returns", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("latest_ts", sa.BigInteger(), nullable=False, server_default="0"),
     ):
         op.add_column("devices", column)
     op.create_table(
