@@ -19,7 +19,9 @@ demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leave
 
 test: setup ## every test: lint, types, import rules, units, and the system with real processes
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && { EDGELOOP_BWRAP="$$(scripts/bubblewrap)" || true; } && \
-	export EDGELOOP_MOSQUITTO EDGELOOP_BWRAP && $(BIN)/pytest $(ARGS)
+	export EDGELOOP_MOSQUITTO EDGELOOP_BWRAP && \
+	$(BIN)/pytest -n 2 -m "not system" $(ARGS); first=$$?; \
+	$(BIN)/pytest -m system $(ARGS); second=$$?; [ $$first -eq 0 ] && [ $$second -eq 0 ]
 
 test-fast: setup ## the tests that start no broker, server or agent, and fit no hundreds of estimators
 	@EDGELOOP_TESTS=fast $(BIN)/pytest -n 2 -m "not system and not compiler" $(ARGS)

@@ -36,6 +36,10 @@ from tests.fakes.server_broker import MemoryAccounts
 _TICK_S = 30.0
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class SimWire:
     """The services' wire over the simulated broker; each call may fail, before or after the broker took it."""
 
@@ -142,12 +146,13 @@ class SimServer:
         self.identities = Identities(database, self.accounts, issuer, self.wire, announcer, clock, self.wake)
         self.turned = SimpleNamespace(
             _outside=SimpleNamespace(wire=self.wire),
-            trust=base.trust,
+            # All is signed, and nothing nears its end in the hours of a world.
+            trust=SimpleNamespace(tryout=SimpleNamespace(turn=_nothing), image=SimpleNamespace(refresh=_nothing)),
             identities=self.identities,
             controller=controller,
             outbox=Outbox(database, base.artifacts, self.wire, (image, base.trust.director), clock),
             context=SimpleNamespace(
-                audit=SimpleNamespace(checkpoint=lambda: None), auth=SimpleNamespace(save_uses=lambda: None)
+                audit=SimpleNamespace(checkpoint=_nothing), auth=SimpleNamespace(save_uses=_nothing)
             ),
         )
         parts = database, base.artifacts, controller, self.identities, image, self.wire

@@ -28,7 +28,7 @@ from tests.chaos.watch import BrokenPromiseError, Watch, complaints
 _SOAK = Soak(min_s=3.0, max_s=12.0, min_rows=20)
 _PHASES = (["100%"], ["1", "100%"], ["50%", "100%"], ["1", "2", "100%"])
 _PATIENCE_S = 6000.0
-_HOP_S = 100.0
+_HOP_S = 60.0
 _KEPT = 60
 
 
@@ -48,7 +48,7 @@ class World:
         self.story: deque[str] = deque(maxlen=_KEPT)
         self._names = 0
         self._flaws: dict[str, tuple[Flaw, frozenset[str] | None]] = {}
-        self.trouble_s = rng.uniform(80.0, 240.0)
+        self.trouble_s = rng.uniform(60.0, 140.0)
 
     def live(self) -> None:
         """Let everything happen.
