@@ -210,9 +210,9 @@ class Composition:
             TrainerError: the release keys to try out with cannot be made.
         """
         self._database.upgrade()
+        self.context.audit.checkpoint()  # before the first row: it proves where the log begins
         self.trust.begin(self._database, self._clock())
         self.recovery.begin()
-        self.context.audit.checkpoint()
 
     def close(self) -> None:
         """End the loops and close the database."""

@@ -97,9 +97,7 @@ def judge_report(
     back = boot < heard.latest and heard.boot == heard.latest and ts > heard.latest_ts
     # A later boot begins a new count: the room is for each restart of a board anew.
     returns = 0 if boot > heard.latest else heard.returns + back
-    if boot == heard.latest:
-        latest_ts = max(ts, heard.latest_ts)
-    else:
-        latest_ts = ts if boot > heard.latest else heard.latest_ts
+    seen = heard.latest_ts if boot <= heard.latest else ts
+    latest_ts = seen if boot < heard.latest else max(seen, ts)
     after = Heard(boot, max(boot, heard.latest), returns, latest_ts)
     return after, CloneEvidence.WENT_BACK if returns > MAX_RETURNS else None

@@ -42,7 +42,7 @@ class Procedure:
 
 
 def identity(server_url: str) -> Identity:
-    return Identity("dev", "1" * 64, "2" * 64, server_url, "edgeloop/v1", "localhost", 1883, "secret")
+    return Identity("dev", "1" * 64, server_url, "edgeloop/v1", "localhost", 1883, "secret")
 
 
 def read_identity(folder: Path) -> Seen:

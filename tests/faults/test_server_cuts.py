@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from edge_agent.contract.messages import Desired
 from fleet_server.core.rollout_inputs import read_inputs
 from fleet_server.core.rollout_rules import decide_rollout
 from fleet_server.core.rollouts import RolloutState, parse_policy
@@ -59,9 +58,14 @@ class CutWire(MemoryWire):
         super().ship(cohort, parcel, read)
         self.cuts.here()
 
-    def publish(self, desired: Desired) -> None:
+    def publish(self, device: str, pack: bytes) -> None:
         self.cuts.here()
-        super().publish(desired)
+        super().publish(device, pack)
+        self.cuts.here()
+
+    def publish_trust(self, repository: str, pack: bytes) -> None:
+        self.cuts.here()
+        super().publish_trust(repository, pack)
         self.cuts.here()
 
     def take_down(self, cohort: str, digests: Collection[str]) -> None:

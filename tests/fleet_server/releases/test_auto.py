@@ -24,7 +24,7 @@ def key(ceremony: Ceremony, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def register(fleet: Served, name: str, content: bytes, model: str = "digits") -> int:
     folder = write_version(fleet.folder / name, model, content)
-    return fleet.server.context.models.register(model, folder, auto=True).version
+    return fleet.server.context.models.register(model, folder, "retraining", auto=True).version
 
 
 def autosigned(ceremony: Ceremony, key: Path, model: str = "digits") -> int:

@@ -22,6 +22,9 @@ from fleet_server.store.errors import ConflictError
 from fleet_server.store.pages import PageRequest
 from tests.fakes.server_app import Served, served
 
+# What a new server records of itself: its online keys, the keys to try out with, and the operator's key.
+OWN = 7
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -55,7 +58,7 @@ def strike(data: Path, *statements: str) -> ChainVerdict:
 
 def test_an_untouched_log_is_whole_and_proven_to_its_end(copy: Path) -> None:
     verdict = verify_folder(copy)
-    assert verdict == ChainVerdict(9, 9)
+    assert verdict == ChainVerdict(OWN + 8, OWN + 8)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +68,9 @@ def test_an_untouched_log_is_whole_and_proven_to_its_end(copy: Path) -> None:
         (["UPDATE audit SET detail = 'no json' WHERE n = 5"], 5),
         (["DELETE FROM audit WHERE n = 5"], 5),
         (["DELETE FROM audit WHERE n = 5", "UPDATE audit SET n = n - 1 WHERE n > 5"], 5),
-        (["INSERT INTO audit SELECT 10, at, 'eve', action, subject, detail, hash FROM audit WHERE n = 9"], 10),
+        (["INSERT INTO audit SELECT 16, at, 'eve', action, subject, detail, hash FROM audit WHERE n = 15"], OWN + 9),
         ([f"UPDATE audit SET n = {new} WHERE n = {old}" for old, new in ((4, -1), (5, 4), (-1, 5))], 4),
-        (["DELETE FROM audit WHERE n > 6"], 7),
+        (["DELETE FROM audit WHERE n > 12"], 13),
         (["DELETE FROM audit"], 1),
     ],
 )
@@ -80,10 +83,10 @@ def test_a_log_with_every_hash_made_anew_is_found(copy: Path) -> None:
         rows = connection.execute("SELECT n, at, actor, action, subject, detail FROM audit ORDER BY n").fetchall()
     before, harm = GENESIS, []
     for n, at, actor, *rest in rows:
-        name = "eve" if n == 6 else actor
+        name = "eve" if n == 12 else actor
         before = hash_row(before, n, at, name, *rest)
         harm.append(f"UPDATE audit SET actor = '{name}', hash = '{before}' WHERE n = {n}")
-    assert strike(copy, *harm).bad_row == 6
+    assert strike(copy, *harm).bad_row == 12
 
 
 def spoil(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
@@ -100,7 +103,7 @@ def spoil(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None
         (lambda data: (data / "audit" / "checkpoints.jsonl").unlink(), "missing"),
         (spoil(lambda lines: lines[1:]), "beginning"),
         (spoil(lambda lines: [lines[0], b"{}\n", *lines[1:]]), "line 2"),
-        (spoil(lambda lines: [*lines[:-1], lines[-1].replace(b'"n":9', b'"n":8')]), "not signed"),
+        (spoil(lambda lines: [*lines[:-1], lines[-1].replace(b'"n":15', b'"n":14')]), "not signed"),
         (spoil(lambda lines: [*lines[:-1], lines[-1].replace(b'"signature":"', b'"signature":"00')]), "not signed"),
     ],
 )
@@ -212,7 +215,7 @@ def test_everything_that_matters_is_recorded_with_who_did_it(tmp_path: Path) -> 
         assert [item for item in told if item in expected] == expected
         assert {action for _, action, _ in told} >= {"token_made", "token_revoked"}
         assert {actor for actor, action, _ in told if action == "decided_advance"} <= {"controller"}
-        assert told[0] == ("server", "key_made", told[0][2])
+        assert told[:2] == [("server", "online_key_made", name) for name in ("image", "director")]
         assert context.audit.verify().whole
         for row in rows:
             assert not any(secret in row.detail for secret in (token, fleet.key))
@@ -227,7 +230,7 @@ def test_checkpoints_come_with_rows_and_with_time(tmp_path: Path) -> None:
         assert len(file.read()) == 1
         fleet.clock.pass_s(61)
         fleet.turn()
-        assert [item.checkpoint.n for item in file.read()] == [0, 1]
+        assert [item.checkpoint.n for item in file.read()] == [0, OWN]
         fleet.clock.pass_s(61)
         fleet.turn()
         assert len(file.read()) == 2  # nothing new, nothing to prove
@@ -235,7 +238,7 @@ def test_checkpoints_come_with_rows_and_with_time(tmp_path: Path) -> None:
         for number in range(99):
             fleet.enrol(f"pi-{number}", token)
         fleet.turn()
-        assert [item.checkpoint.n for item in file.read()] == [0, 1, 101]
+        assert [item.checkpoint.n for item in file.read()] == [0, OWN, OWN + 100]
 
 
 def test_a_server_that_starts_again_goes_on_with_the_same_log(tmp_path: Path) -> None:
@@ -243,4 +246,4 @@ def test_a_server_that_starts_again_goes_on_with_the_same_log(tmp_path: Path) ->
         with served(tmp_path):
             pass
     verdict = verify_folder(tmp_path / "data")
-    assert (verdict.whole, verdict.rows, verdict.proven) == (True, 2, 2)
+    assert (verdict.whole, verdict.rows, verdict.proven) == (True, OWN + 1, OWN + 1)
