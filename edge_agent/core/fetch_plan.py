@@ -60,7 +60,7 @@ class FetchPlan:
 
     def overdue(self, now: float) -> tuple[str, ...]:
         """Return subscribed chunks that did not come in time, and give them the same time again."""
-        late = [digest for digest, since in self._open.items() if now - since >= self._timeout_s][:MAX_GET_DIGESTS]
+        late = [digest for digest, since in self._open.items() if now >= since + self._timeout_s][:MAX_GET_DIGESTS]
         self._open.update(dict.fromkeys(late, now))
         return tuple(late)
 

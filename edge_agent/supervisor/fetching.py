@@ -136,7 +136,7 @@ class Fetcher:
             return self._next_step(fetch, now)
         if not self._connected:
             return None
-        if now - fetch.progress_at >= self._config.timeout_s:
+        if now >= fetch.progress_at + self._config.timeout_s:  # as `next_due` has it, to the last bit
             detail = f"no chunk came within {self._config.timeout_s:g} s; {fetch.plan.missing} are missing"
             return Verdict(Result.FAILED, Reason.FETCH_TIMEOUT, detail)
         chosen = fetch.plan.refill(now, fetch.bucket.chunks(now))

@@ -123,7 +123,7 @@ class Updates:
             case Update(state=UpdateState.SOAKING, target=Desired() as target):
                 self._judge_soak(target, now)
             case Update(state=UpdateState.RESTORING):
-                late = now - self._since >= self._settings.restore_timeout_s
+                late = now >= self._since + self._settings.restore_timeout_s
                 if self._parts.service.serves_wanted or late:
                     self._move(Move.RESTORED, now)
             case _:
