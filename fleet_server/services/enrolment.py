@@ -7,7 +7,7 @@ key, or another one where its keys were revoked. Where devices are approved, a b
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 import structlog
@@ -186,10 +186,15 @@ class Enroller:
             raise BrokerError(f"the broker has no account for {device.id!r} yet: {error}; try again") from error
 
     def _admit(self, connection: Connection, request: EnrolRequest, token: tokens.Token, now: int) -> devices.Device:
+        profile = request.capabilities.profile
+        if token.profile not in (None, profile):
+            raise InvalidError(
+                f"this token is for boards of the profile {token.profile!r}, and this board says {profile!r}: "
+                "set `profile` in its agent.toml, or use another token"
+            )
         known = devices.find_device(connection, request.device)
         if known is not None:
             return self._admit_again(connection, request, known, now)
-        profile = token.profile or request.capabilities.profile
         try:
             for key, value in token.labels.items():
                 check_label(key, value)
@@ -202,7 +207,7 @@ class Enroller:
             cohort=choose_cohort(profile),
             simulated=request.capabilities.simulated,
             labels=token.labels,
-            capabilities=codec.to_plain(replace(request.capabilities, profile=profile)),
+            capabilities=codec.to_plain(request.capabilities),
             enrolled=now,
             standing=(Standing.PENDING if self._rules.approve else Standing.ACTIVE).value,
             standing_at=now,

@@ -52,6 +52,16 @@ def test_token_works_once(fleet: Served) -> None:
     assert devices(fleet) == ["pi-1"]
 
 
+def test_a_token_for_a_profile_lets_no_other_board_in_and_keeps_its_use(fleet: Served) -> None:
+    token = fleet.token(profile="pi4")
+    refused = fleet.call("POST", "/enrol", 422, json=codec.to_plain(ask(fleet, token)))
+    assert "'pi4'" in refused["detail"]
+    assert "made-up" in refused["detail"]
+    assert fleet.call("GET", "/tokens")["items"][0]["used"] == 0
+    fleet.enrol("pi-1", token, profile="pi4")
+    assert fleet.call("GET", "/devices/pi-1")["profile"] == "pi4"
+
+
 def test_token_expires(fleet: Served) -> None:
     token = fleet.token(ttl_s=60)
     fleet.clock.pass_s(61)
