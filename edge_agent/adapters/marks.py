@@ -12,14 +12,23 @@ PLACES = 256
 
 
 class Marks:
-    """The supervisor's end: makes the memory, and reads it."""
+    """The supervisor's end: makes the memory, and reads it; where there is none to be had (`fd` -1) nobody is marked.
+
+    A worker is started all the same: to serve is more than to know whom to suspect.
+    """
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("edgeloop-marks", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, PLACES)
+        try:
+            os.ftruncate(self.fd, PLACES)
+        except OSError:
+            self.close()
+            self.fd = -1
 
     def read(self) -> tuple[int, ...]:
         """Return the places of the models at work."""
+        if self.fd < 0:
+            return ()
         return tuple(place for place, mark in enumerate(os.pread(self.fd, PLACES, 0)) if mark)
 
     def close(self) -> None:

@@ -121,13 +121,14 @@ def spawn(
         command = [*limits.command, "--control-fd", str(theirs.fileno()), "--marks-fd", str(marks.fd)]
         for listener in listeners:
             command += ["--listen-fd", str(listener.fileno())]
+        handed = (theirs.fileno(), marks.fd, *(listener.fileno() for listener in listeners))
         try:
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), marks.fd, *(listener.fileno() for listener in listeners)),
+                pass_fds=tuple(one for one in handed if one >= 0),
                 env=_ENVIRONMENT | dict(limits.environment),
             )
         except OSError:

@@ -136,11 +136,10 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_the_update_ends_when_it_do
     server.outcome(1)
     served = agent.wait_state(UpdateState.IDLE)
     with nothing_written(agent):
-        update(server, 2)
-        begun = [EventCode.UPDATE_STARTED] * 2  # told from memory, while the transition waits for the disk
-        server.wait("the second start", lambda: [e.code for e in server.events if e.code in begun] == begun)
-        answer = agent.ask()
-        assert (answer["models"], answer["pid"]) == ({"digits": 1}, served.worker_pid)
+        update(server, 2)  # what cannot be kept is not verified, and what is not verified changes nothing
+        for _ in range(300):
+            answer = agent.ask()
+            assert (answer["models"], answer["pid"]) == ({"digits": 1}, served.worker_pid)
         assert not server.outcomes(2)
     report = server.outcome(2, 40)
     assert report.outcome is not None
