@@ -193,3 +193,12 @@ def open_pack(packed: bytes) -> dict[str, bytes]:
         return {name: text.encode() for name, text in found.items()}
     except UnicodeEncodeError as error:
         raise codec.MalformedError(f"pack: not Unicode: {error}") from error
+
+
+def claimed_version(packed: bytes) -> int:
+    """Return the version of a pack's timestamp as it says itself, -1 where it says none; nothing of it is verified."""
+    try:
+        version = json.loads(open_pack(packed)["timestamp.json"])["signed"]["version"]
+    except (codec.MalformedError, ValueError, KeyError, TypeError, RecursionError):
+        return -1
+    return version if isinstance(version, int) else -1

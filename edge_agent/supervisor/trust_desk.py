@@ -6,16 +6,19 @@ verifier that fails is tried again later, and meanwhile nothing changes.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from edge_agent.adapters.verifier_process import Verified, Verifier, VerifierFailed, VerifierInput
 from edge_agent.contract.artifacts import sha256
 from edge_agent.contract.topics import Topics
-from edge_agent.contract.trust import DIRECTOR, IMAGE
+from edge_agent.contract.trust import DIRECTOR, IMAGE, claimed_version
 from edge_agent.core.retry import Backoff
 from edge_agent.core.trust_rules import Finding
 
 _RECHECK_S = 3600.0
+# The digests of so many packs are known again, of each repository.
+_REMEMBERED = 32
 # Both packs often come together, on a new connection for one: a moment's patience saves a run.
 _SETTLE_S = 0.1
 _RETRY = Backoff(1.0, 300.0)
@@ -30,7 +33,7 @@ class TrustDesk:
         self._repositories: Mapping[str, str] = {topics.trust(IMAGE): IMAGE, topics.desired(device): DIRECTOR}
         self._verifier = verifier
         self._seq = seq
-        self._seen: dict[str, str] = {}
+        self._seen = {name: deque[str](maxlen=_REMEMBERED) for name in self._repositories.values()}
         self._new: dict[str, bytes] = {}
         self._handed: dict[str, bytes] = {}
         self._is_running = False
@@ -41,7 +44,7 @@ class TrustDesk:
         """Verify what is kept: the last run may have been cut off, and clock and expiry have moved."""
         for repository in self._repositories.values():
             if (kept := self._verifier.kept(repository)) is not None:
-                self._seen[repository] = sha256(kept)
+                self._seen[repository].append(sha256(kept))
                 self._due = now
 
     @property
@@ -54,12 +57,17 @@ class TrustDesk:
         return topic in self._repositories
 
     def arrived(self, topic: str, payload: bytes, now: float) -> None:
-        """A pack came; the same again, and a topic that was cleared, change nothing."""
+        """A pack came; one that came before, and a topic that was cleared, change nothing.
+
+        Of two that wait, the one that says of itself that it is newer is verified: an older one may be late.
+        """
         repository = self._repositories[topic]
-        if not payload or self._seen.get(repository) == (digest := sha256(payload)):
+        if not payload or (digest := sha256(payload)) in self._seen[repository]:
             return
-        self._seen[repository] = digest
-        self._new[repository] = payload
+        self._seen[repository].append(digest)
+        waiting = self._new.get(repository)
+        if waiting is None or claimed_version(payload) >= claimed_version(waiting):
+            self._new[repository] = payload
         if not self._is_running:
             self._due = now + _SETTLE_S
 

@@ -1,5 +1,6 @@
 """When packs are verified: one run at a time, newer packs together, again after failures and after a while."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from edge_agent.adapters.verifier_process import Verified, VerifierFailed
 from edge_agent.contract.messages import TrustHeld
 from edge_agent.contract.topics import Topics
-from edge_agent.contract.trust import DIRECTOR, IMAGE
+from edge_agent.contract.trust import DIRECTOR, IMAGE, seal_pack
 from edge_agent.core.trust_rules import Finding
 from edge_agent.supervisor.trust_desk import TrustDesk
 
@@ -70,6 +71,18 @@ def test_newer_packs_wait_for_the_run_and_go_together(desk: TrustDesk, verifier:
     assert desk.done(Verified(FOUND, 0.1), 2.0) == FOUND
     desk.tick(2.0)
     assert verifier.runs[1:] == [({DIRECTOR: b"3", IMAGE: b"r"}, 7)]
+
+
+def pack(version: int, salt: str = "") -> bytes:
+    timestamp = {"signed": {"version": version, "salt": salt}}
+    return seal_pack({"timestamp.json": json.dumps(timestamp).encode()})
+
+
+def test_an_older_pack_that_is_late_takes_no_newer_ones_place(desk: TrustDesk, verifier: FakeVerifier) -> None:
+    for payload in (pack(2), pack(3), pack(2, "signed again"), pack(2)):
+        desk.arrived(ORDER, payload, 1.0)
+    desk.tick(1.2)
+    assert verifier.runs == [({DIRECTOR: pack(3)}, 7)]
 
 
 def test_the_same_pack_again_and_a_cleared_topic_change_nothing(desk: TrustDesk, verifier: FakeVerifier) -> None:
