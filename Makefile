@@ -20,7 +20,7 @@ demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leave
 test: setup ## every test: lint, types, import rules, units, and the system with real processes
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && { EDGELOOP_BWRAP="$$(scripts/bubblewrap)" || true; } && \
 	export EDGELOOP_MOSQUITTO EDGELOOP_BWRAP && \
-	$(BIN)/pytest -n 2 -m "not system" $(ARGS); first=$$?; \
+	$(BIN)/pytest -n 2 --dist worksteal -m "not system" $(ARGS); first=$$?; \
 	$(BIN)/pytest -m system $(ARGS); second=$$?; [ $$first -eq 0 ] && [ $$second -eq 0 ]
 
 test-fast: setup ## the tests that start no broker, server or agent, and fit no hundreds of estimators
@@ -34,7 +34,7 @@ lint: setup ## ruff, mypy and the import rules alone
 
 bench: setup ## measure footprint, latency and the compiler here, and print them
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && export EDGELOOP_MOSQUITTO && \
-	for script in benchmarks/agent/*.py benchmarks/compile; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	for script in benchmarks/agent/*.py benchmarks/broker/*.py benchmarks/compile; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 wheel: ## dist/edgeloop-*.whl, to install on a board
 	@uv="$$(scripts/setup --uv)" && "$$uv" build --quiet --wheel --out-dir dist . && ls dist/*.whl

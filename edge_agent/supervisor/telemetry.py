@@ -86,8 +86,13 @@ class Telemetry:
         self._health_at = min(self._health_at, now + health_s * (1.0 - self._phase))
 
     def returned(self, now: float) -> None:
-        """The broker is there again: what was lost meanwhile is said without delay."""
-        self._losses_at = self._flush_at = now
+        """The broker is there again: what was lost meanwhile is said before anything is sent.
+
+        Later the room for it could be made of what is on its way just then, and would be told as lost for nothing.
+        """
+        self._losses_at = now
+        self._spool.flush()
+        self._tell_losses(now)
 
     def next_due(self) -> float:
         """Return when `tick` has something to do."""

@@ -83,7 +83,7 @@ class Uplink:
         self._report = body
 
     def connected(self, link: int, now: float) -> None:
-        """A connection is there: say that we are here, send what waits."""
+        """A connection is there: say that we are here; `pump` sends what waits."""
         self._link = link
         self._inflight.clear()
         self._backlog_end = self._fresh_to = fresh_after(self._spool.last_number)
@@ -94,7 +94,6 @@ class Uplink:
         waiting = self._journal.reports()
         if self._report and (not waiting or waiting[-1].body != self._report):
             self._publish_report(self._report, _Sent())
-        self.pump(now)
 
     def disconnected(self) -> None:
         """The connection is gone; what was not acknowledged is sent again on the next."""
