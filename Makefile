@@ -23,8 +23,8 @@ test: setup ## every test: lint, types, import rules, units, and the system with
 	$(BIN)/pytest -n 2 --dist worksteal -m "not system" $(ARGS); first=$$?; \
 	$(BIN)/pytest -m system $(ARGS); second=$$?; [ $$first -eq 0 ] && [ $$second -eq 0 ]
 
-test-fast: setup ## the tests that start no broker, server or agent, and fit no hundreds of estimators
-	@EDGELOOP_TESTS=fast $(BIN)/pytest -n 2 -m "not system and not compiler" $(ARGS)
+test-fast: setup ## the tests that start no processes, fit no hundreds of estimators and besiege nothing
+	@EDGELOOP_TESTS=fast $(BIN)/pytest -n 2 -m "not system and not compiler and not siege" $(ARGS)
 
 test-arm: setup ## what is built, proven on emulated boards (aarch64 and 32-bit) with the wheels of real ones
 	@scripts/arm aarch64 >/dev/null && scripts/arm armv7l >/dev/null && $(BIN)/pytest -n 2 -m arm tests/arm $(ARGS)
