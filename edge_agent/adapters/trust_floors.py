@@ -1,6 +1,7 @@
 """Versions below which no trust metadata is taken (trust.db), whatever becomes of the metadata kept beside it.
 
-House rules: SQLite with `synchronous=FULL`; all floors of one verification are one transaction. A floor is kept with
+House rules: SQLite with `synchronous=EXTRA`, since FULL does not flush the removal of the journal that is the commit;
+all floors of one verification are one transaction. A floor is kept with
 the keys of its role. It holds as long as those keys could still sign for the role: while as many of them as the present
 threshold asks for are still trusted. So a new root that replaces a role's keys lifts the floors that stolen keys drove
 up (TUF specification 1.0.34, 5.3.11), adding a key lifts nothing, and nothing else lifts a floor.
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from edge_agent.adapters import durable
 
 FILE_NAME = "trust.db"
 _log = logging.getLogger(__name__)
@@ -70,13 +73,15 @@ class Floors:
         db = sqlite3.connect(path, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode=DELETE")
-            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA synchronous=EXTRA")
             (schema,) = db.execute("PRAGMA user_version").fetchone()
             (state,) = db.execute("PRAGMA integrity_check").fetchone()
             if schema not in (0, _SCHEMA) or state != "ok":
                 raise sqlite3.DatabaseError(f"schema {schema}, {state}")
-            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={_SCHEMA:d}; COMMIT")
-        except sqlite3.Error:
+            if schema == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={_SCHEMA:d}; COMMIT")
+            durable.sync_folder(path.parent)  # of a commit that was cut, or failed, at its very last flush
+        except (sqlite3.Error, OSError):
             db.close()
             raise
         return cls(db)

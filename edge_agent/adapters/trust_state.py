@@ -117,16 +117,18 @@ class TrustState:
         return found
 
     def keep(self, repository: str, verified: Path) -> None:
-        """Put verified metadata in the place of what was kept, flushed and at once; the same again writes nothing.
+        """Put verified metadata in the place of what was kept, flushed and at once; the same again is only flushed.
 
         Raises:
             OSError: the disk is full or not writable.
         """
         files = {path.relative_to(verified): path.read_bytes() for path in verified.rglob("*.json") if path.is_file()}
-        now = self._metadata(repository)
+        now, same = self._metadata(repository), False
         with suppress(OSError):
-            if files == {path.relative_to(now): path.read_bytes() for path in now.rglob("*.json")}:
-                return
+            same = files == {path.relative_to(now): path.read_bytes() for path in now.rglob("*.json")}
+        if same:
+            durable.sync_folder(self._folder)  # the flip that put it here may have failed at its last flush
+            return
         staging = self._folder / f".staging-{repository}"
         shutil.rmtree(staging, ignore_errors=True)
         (staging / HISTORY).mkdir(parents=True)

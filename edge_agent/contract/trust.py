@@ -153,12 +153,12 @@ def seal_pack(files: Mapping[str, bytes]) -> bytes:
     """Return metadata files, by the names that TUF gives them (`1.root.json`, `timestamp.json`), as one payload.
 
     Raises:
-        ValueError: it is larger than devices take.
+        OversizeError: it is larger than devices take.
     """
     plain = json.dumps({name: data.decode() for name, data in sorted(files.items())}, separators=(",", ":")).encode()
     packed = zlib.compress(plain, _LEVEL)
     if len(packed) > MAX_PACK_BYTES or len(plain) > MAX_PLAIN_BYTES:
-        raise ValueError(
+        raise OversizeError(
             f"a pack of {len(packed)} bytes ({len(plain)} unpacked) is over the {MAX_PACK_BYTES} ({MAX_PLAIN_BYTES}) "
             "that devices take: yank versions that nothing runs"
         )

@@ -25,13 +25,16 @@ _LEAST_S = 5.0
 
 
 class Renewer:
-    """Renews in a thread of its own, from `start` to `stop`; `show` takes the path of each new certificate."""
+    """Renews in a thread of its own, for as long as the agent runs; `show` takes the path of each new certificate.
+
+    A child that runs when the agent ends goes on by itself, since what it does is whole at any moment.
+    """
 
     def __init__(self, state_dir: Path, identity: Identity, show: Callable[[Path], None]) -> None:
         self._state_dir = state_dir
         self._identity = identity
         self._show = show
-        self._stop = threading.Event()
+        self._pause = threading.Event()
         self._failures = 0
         self._thread = threading.Thread(target=self._run, name="renewal", daemon=True)
 
@@ -40,14 +43,10 @@ class Renewer:
         if self._identity.by_certificate:
             self._thread.start()
 
-    def stop(self) -> None:
-        """End; a child that runs is left to end by itself, since what it does is whole at any moment."""
-        self._stop.set()
-
     def _run(self) -> None:
         backoff = Backoff(first_s=30.0, max_s=3600.0)
         pause_s = 0.0
-        while not self._stop.wait(pause_s):
+        while not self._pause.wait(pause_s):
             if time.time() < self._identity.renew_at:
                 pause_s = _LOOK_EVERY_S
                 continue

@@ -17,8 +17,9 @@ from fleet_server.broker.accounts import DASHBOARD_USER, SERVER_USER
 from fleet_server.broker.brokers import BrokerKind, Endpoint, TlsFiles
 from fleet_server.broker.child import Child
 from fleet_server.broker.client import BrokerAddress
-from fleet_server.broker.mosquitto_accounts import LOG_NAME, MosquittoAccounts, write_private
+from fleet_server.broker.mosquitto_accounts import LOG_NAME, MosquittoAccounts
 from fleet_server.broker.ports import remembered_port
+from fleet_server.store.artifacts import write_durably
 
 _LOOPBACK = "127.0.0.1"
 
@@ -103,7 +104,7 @@ class Mosquitto:
         self._port = self._port or remembered_port(self._folder, self._listen_host)
         self._server_port = remembered_port(self._folder, _LOOPBACK, "local-port")
         self._accounts.attach(None)
-        write_private(self._folder / "mosquitto.conf", self._render().encode())
+        write_durably(self._folder / "mosquitto.conf", self._render().encode())
         command = [str(self._program), "-c", str(self._folder / "mosquitto.conf")]
         child = Child(command, _LOOPBACK, self._server_port, self._folder / LOG_NAME)
         child.start()

@@ -7,7 +7,6 @@ nobody knows, on its own listener, as that device, which is denied everything at
 """
 
 import json
-import os
 import signal
 import threading
 import time
@@ -28,6 +27,7 @@ from fleet_server.broker.accounts import (
 )
 from fleet_server.broker.child import Child
 from fleet_server.broker.client import BrokerAddress, take_over
+from fleet_server.store.artifacts import write_durably
 
 LOG_NAME = "mosquitto.log"
 _LOOPBACK = "127.0.0.1"
@@ -171,9 +171,9 @@ class MosquittoAccounts:
         hashes[DASHBOARD_USER] = hash_password(secrets.dashboard_password)
         cohorts = {name: account.cohort for name, account in secrets.devices.items()}
         # accounts.json first: the other two follow from it, and are written again at the next start.
-        write_private(self._folder / "accounts.json", _encode(secrets))
-        write_private(self._folder / "passwords", render_passwords(hashes).encode())
-        write_private(self._folder / "access", render_access(self._topics, cohorts, secrets.denied).encode())
+        write_durably(self._folder / "accounts.json", _encode(secrets))
+        write_durably(self._folder / "passwords", render_passwords(hashes).encode())
+        write_durably(self._folder / "access", render_access(self._topics, cohorts, secrets.denied).encode())
         self._secrets = secrets
 
     def _reload(self) -> None:
@@ -217,14 +217,3 @@ def _with(held: _Secrets, device: str, account: Account) -> _Secrets:
 def _without(held: _Secrets, device: str) -> _Secrets:
     devices = {name: found for name, found in held.devices.items() if name != device}
     return replace(held, devices=devices, denied=tuple(sorted({*held.denied, device})))
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file whole, readable by its owner alone, and put it in place at once."""
-    draft = path.with_suffix(path.suffix + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as sink:
-        sink.write(content)
-        sink.flush()
-        os.fsync(sink.fileno())
-    draft.replace(path)

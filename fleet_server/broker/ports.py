@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fleet_server.broker.brokers import is_loopback
 from fleet_server.broker.child import answers, free_port
-from fleet_server.broker.mosquitto_accounts import write_private
+from fleet_server.store.artifacts import write_durably
 
 # IANA's port of MQTT over TLS: a firewall's rule can be written before the first start.
 MQTT_TLS_PORT = 8883
@@ -20,5 +20,5 @@ def remembered_port(folder: Path, host: str, name: str = "port") -> int:
         return int(note.read_text())
     wanted = not is_loopback(host) and not answers("127.0.0.1", MQTT_TLS_PORT)
     port = MQTT_TLS_PORT if wanted else free_port(host)
-    write_private(note, str(port).encode())
+    write_durably(note, str(port).encode())
     return port

@@ -12,14 +12,20 @@ from tuf.api.metadata import MetaFile, Snapshot, TargetFile, Targets, Timestamp
 from edge_agent.contract.messages import Desired, DesiredBundle
 from edge_agent.contract.trust import DIRECTOR, NOTE, DirectorNote, OrderNote, note_plain, seal_pack
 from fleet_server.services.clock import Clock
-from fleet_server.services.image_metadata import ONLINE_DAYS, file_name, jump, names_key, online_expiry, sign_online
+from fleet_server.services.image_metadata import (
+    ONLINE_DAYS,
+    SENSIBLE_VERSION,
+    file_name,
+    jump,
+    names_key,
+    online_expiry,
+    sign_online,
+)
 from fleet_server.store import desired as documents
 from fleet_server.store import devices, releases
 from fleet_server.store.desired import Work
 from fleet_server.store.errors import NotFoundError
 
-# Beyond this no clock and no server of ours counts: a device that says so says nonsense.
-_SENSIBLE = 2**40
 _HALF_MS = ONLINE_DAYS * 24 * 3600 * 1000 // 2
 _RENEWED_AT_ONCE = 1000
 
@@ -36,7 +42,7 @@ class Director:
 
         Raises:
             NotFoundError: there is no root that names this server's key, no such device, or a bundle is not listed.
-            ValueError: it is larger than devices take.
+            OversizeError: it is larger than devices take.
         """
         root = releases.newest_root(connection, DIRECTOR)
         if root is None or not names_key(root.body.encode(), self._signer):
@@ -44,7 +50,7 @@ class Director:
         board, now = devices.get_device(connection, desired.device), self._clock()
         reported = board.read_reported()
         said = 0 if reported is None else reported.trust.director_timestamp
-        last = max(releases.find_signed(connection, desired.device), said if said < _SENSIBLE else 0)
+        last = max(releases.find_signed(connection, desired.device), said if said < SENSIBLE_VERSION else 0)
         targets = self._targets(connection, desired, board.profile, now)
         snapshot = Snapshot(
             version=desired.seq, expires=online_expiry(now), meta={"targets.json": MetaFile(desired.seq)}

@@ -17,6 +17,8 @@ from edge_agent.contract.trust import IMAGE, seal_pack
 from fleet_server.store.releases import TrustFile
 
 ONLINE_DAYS = 30
+# Beyond this no clock and no server of ours counts: a device that says so says nonsense.
+SENSIBLE_VERSION = 2**40
 _ALWAYS_NEWEST = ("timestamp",)
 _Online = TypeVar("_Online", Snapshot, Timestamp, Targets)
 
@@ -83,6 +85,6 @@ def pack_files(files: Iterable[TrustFile]) -> bytes:
     """Return a repository's files as the pack that devices get.
 
     Raises:
-        ValueError: it is larger than devices take.
+        OversizeError: it is larger than devices take.
     """
     return seal_pack({file_name(file.role, file.version): file.body.encode() for file in files})

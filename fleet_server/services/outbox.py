@@ -9,7 +9,7 @@ from collections.abc import Collection
 import structlog
 
 from edge_agent.contract.artifacts import parse_parcel
-from edge_agent.contract.trust import IMAGE
+from edge_agent.contract.trust import IMAGE, OversizeError
 from fleet_server.core.cohorts import Shipment, plan_clearing
 from fleet_server.services.clock import Clock
 from fleet_server.services.director import Director
@@ -62,7 +62,7 @@ class Outbox:
                 break
             try:
                 self._do(entry)
-            except (OSError, NotFoundError) as error:
+            except (OSError, NotFoundError, OversizeError) as error:
                 _log.warning("delivery_postponed", device=entry.device, kind=entry.kind, error=str(error))
                 if entry.kind == Work.TRUST:
                     break

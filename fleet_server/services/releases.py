@@ -15,7 +15,7 @@ from edge_agent.contract.artifacts import parse_parcel
 from edge_agent.contract.exchange import EXCHANGE_NAME, Awaiting, Exchange
 from edge_agent.contract.manifest import MANIFEST_NAME, Runtime
 from edge_agent.contract.messages import Reported
-from edge_agent.contract.trust import IMAGE
+from edge_agent.contract.trust import IMAGE, OversizeError
 from fleet_server.core.release_rules import judge_push
 from fleet_server.core.releases import REPOSITORIES, Accepted, Held, PushRefusedError
 from fleet_server.services.announcements import Announcer
@@ -23,7 +23,7 @@ from fleet_server.services.audit import record_audit
 from fleet_server.services.clock import Clock
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
-from fleet_server.services.image_metadata import file_name, make_online, moment, names_key, pack_files
+from fleet_server.services.image_metadata import SENSIBLE_VERSION, file_name, make_online, moment, names_key, pack_files
 from fleet_server.services.listings import list_waiting
 from fleet_server.services.online_keys import OnlineKeys
 from fleet_server.services.packing import unpack_file
@@ -39,8 +39,6 @@ from fleet_server.store.releases import TrustFile
 _log = structlog.get_logger(__name__)
 _DAY_MS = 24 * 3600 * 1000
 _HALF_DAYS = 15
-# Beyond this no server of ours counts: a device that says so says nonsense.
-_SENSIBLE = 2**40
 _ONLINE = ("snapshot", "timestamp")
 
 
@@ -128,7 +126,7 @@ class ImageRepository:
 
         Raises:
             NotFoundError: nothing was signed yet.
-            ValueError: it is larger than devices take.
+            OversizeError: it is larger than devices take.
         """
         files = releases.list_files(connection, IMAGE)
         if not any(file.role == "timestamp" for file in files):
@@ -159,7 +157,7 @@ class ImageRepository:
         """Notice a device that holds newer targets than this server: it was restored from an old backup."""
         seen = report.trust.image_targets
         stored = releases.find_file(connection, IMAGE, "targets")
-        if stored is None or not stored.version < seen < _SENSIBLE:
+        if stored is None or not stored.version < seen < SENSIBLE_VERSION:
             return
         self._maybe_behind = True
         detail = (
@@ -175,7 +173,7 @@ class ImageRepository:
         """Return the highest version of the targets that a device reports."""
         reports = (board.read_reported() for board in devices.all_devices(connection))
         seen = (report.trust.image_targets for report in reports if report is not None)
-        return max((version for version in seen if version < _SENSIBLE), default=0)
+        return max((version for version in seen if version < SENSIBLE_VERSION), default=0)
 
     def is_behind(self) -> bool:
         """Whether a device reported newer targets than are held here; it is looked up once after each such report."""
@@ -223,7 +221,7 @@ class ImageRepository:
         releases.replace_files(connection, IMAGE, make_online(roles, held, self._keys.image, now))
         try:
             self.pack(connection)
-        except ValueError as error:
+        except OversizeError as error:
             raise PushRefusedError(str(error)) from error
         desired.enqueue_trust(connection, now)
         return True

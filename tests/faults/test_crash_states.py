@@ -6,6 +6,7 @@ And what was promised is never lost. Forgetting a flush must be found by the sam
 import contextlib
 import errno
 import itertools
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from tests.fakes.crash_states import Recording, crash_states, recorded
 from tests.fakes.disk_calls import Failing, Recorder
 from tests.faults.durable_procedures import FILES, Procedure
 from tests.faults.sqlite_procedures import SQLITE
+from tests.faults.trust_procedures import TRUST
 
-PROCEDURES = FILES | SQLITE
+PROCEDURES = FILES | SQLITE | TRUST
 # Those that may be done again after a failure, to the same end: boots and reports would be counted twice, and
 # telemetry promises nothing on a failing disk.
 REPEATABLE = [name for name in PROCEDURES if name not in ("a new journal", "a transition with its report", "telemetry")]
@@ -76,7 +78,7 @@ def test_a_flush_that_failed_is_not_taken_for_done(scratch: Path, name: str) -> 
         procedure.before(folder)
         disk = Failing(errno.EIO, frozenset({"fsync"}), first, count=1)
         with recorded(folder, disk) as made:
-            with contextlib.suppress(OSError, UnwritableError, JournalError):
+            with contextlib.suppress(OSError, UnwritableError, JournalError, sqlite3.Error):
                 procedure.act(folder, disk)
             if not disk.happened:
                 break
