@@ -194,13 +194,8 @@ class VirtualDevice:
         self.lives += 1
         self.cutter.passed.clear()
         inputs = VirtualInputs(self.world, until, lambda: self.disk.step())
-        self.journal = CutJournal.open(self.folder / "agent.db")
-        self.journal.cutter = self.cutter
-        self.spool = Spool.open(self.folder / "spool.db", self.spool_mb)
-        markers = Markers(self.folder / "good")
-        markers.prepare()
-        boot = self.journal.count_boot(markers.boot)
-        markers.see(boot=boot)
+        keeper = self._open()
+        boot = keeper.count_boot()
         chunks, slots = CutChunks(self.folder / "chunks", self.cutter), CutSlots(self.folder / "bundles", self.cutter)
         chunks.prepare()
         slots.prepare()
@@ -209,17 +204,9 @@ class VirtualDevice:
         reporter = Reporter(DEVICE, boot, TOPICS, DeviceKey(self.seed), lambda: BOARD)
         self.telemetry = Telemetry(self.spool, reporter, lambda: BOARD, self.world.now)
         fetcher = Fetcher(DEVICE, TOPICS, self.broker, chunks, self.disk, self.fetch, lambda: 9000.0)
-
-        def spawn(number: int) -> WorkerProcess:
-            self.cutter.at("spawn<")
-            made = VirtualWorker(number, self.world, self.cutter, inputs.put)
-            self.workers.append(made)
-            self.cutter.at("spawn>")
-            return made
-
-        self.service = Service(spawn, self.times, self.chance)
+        self.service = Service(lambda number: self._spawn(number, inputs), self.times, self.chance)
         parts = UpdateParts(
-            Keeper(self.journal, markers),
+            keeper,
             chunks,
             slots,
             self.disk,
@@ -250,6 +237,22 @@ class VirtualDevice:
         self.telemetry.tell(EventCode.BOOTED, f"boot {boot}")
         self.broker.start()
         return Loop(loop_parts, inputs, blank, self.world.clock)
+
+    def _open(self) -> Keeper:
+        """Open what outlives the supervisor."""
+        markers = Markers(self.folder / "good")
+        markers.prepare()
+        self.journal = CutJournal.open(self.folder / "agent.db", markers.rebuilt)
+        self.journal.cutter = self.cutter
+        self.spool = Spool.open(self.folder / "spool.db", self.spool_mb)
+        return Keeper(self.journal, markers)
+
+    def _spawn(self, number: int, inputs: VirtualInputs) -> WorkerProcess:
+        self.cutter.at("spawn<")
+        made = VirtualWorker(number, self.world, self.cutter, inputs.put)
+        self.workers.append(made)
+        self.cutter.at("spawn>")
+        return made
 
     def _verifier(self, inputs: VirtualInputs) -> VirtualVerifier:
         def later(work: Callable[[], None]) -> None:

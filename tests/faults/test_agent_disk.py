@@ -6,6 +6,7 @@ import itertools
 import os
 import resource
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +21,15 @@ from tests.fakes.crash_reading import scratch_folder
 from tests.fakes.disk_calls import CHANGES, WRITES, Failing, Promised, Recorder, watched
 from tests.faults.durable_procedures import FILES
 from tests.faults.sqlite_procedures import FETCHING, SQLITE, VERIFYING
+from tests.faults.trust_procedures import TRUST
 
-PROCEDURES = {name: found for name, found in (FILES | SQLITE).items() if name != "telemetry"}
+PROCEDURES = {name: found for name, found in (FILES | SQLITE | TRUST).items() if name != "telemetry"}
 TROUBLES = {
     "full": (errno.ENOSPC, WRITES),
     "read-only": (errno.EROFS, CHANGES),
     "failing": (errno.EIO, CHANGES),
 }
-REFUSALS = (OSError, UnwritableError, JournalError)
+REFUSALS = (OSError, UnwritableError, JournalError, sqlite3.Error)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_trouble_from_any_call_on_leaves_old_or_new(scratch: Path, name: str, tr
         assert procedure.read(copy) in procedure.allowed[promised], first
         if not disk.happened:
             break
-        if name in FILES:  # the others count what they do
+        if name in FILES | TRUST:  # the others count what they do
             procedure.act(folder, Recorder())
             assert procedure.read(folder) in procedure.allowed[-1], first
 
