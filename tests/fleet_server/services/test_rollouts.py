@@ -1,13 +1,11 @@
 """Rollouts end to end: boards report, phases advance, failures go back, restarts converge."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edge_agent.contract import trust
 from edge_agent.contract.states import Reason
-from fleet_server.services import director
 from fleet_server.store import assignments
 from tests.fakes.server_app import Board, Served, served
 from tests.fakes.server_broker import MemoryAccounts, MemoryWire
@@ -218,28 +216,6 @@ def test_trouble_with_one_device_does_not_stop_the_others(fleet: Served) -> None
     fleet.roll(1, phases=["100%"])
     assert set(fleet.wire.desired) == {"pi-1", "pi-2"}
     fleet.wire.fails_for.clear()
-    fleet.turn()
-    assert set(fleet.wire.desired) == set(boards)
-
-
-def test_an_order_too_large_for_a_device_does_not_stop_the_others(
-    fleet: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boards = boards_of(fleet, 3)
-    with monkeypatch.context() as patch:
-        real = director.seal_pack
-
-        def small_for_one(files: Mapping[str, bytes]) -> bytes:
-            if any(b'"pi-0"' in data for data in files.values()):
-                patch.setattr(trust, "MAX_PACK_BYTES", 100)
-            try:
-                return real(files)
-            finally:
-                patch.setattr(trust, "MAX_PACK_BYTES", 512 * 1024)
-
-        patch.setattr(director, "seal_pack", small_for_one)
-        fleet.roll(1, phases=["100%"])
-        assert set(fleet.wire.desired) == {"pi-1", "pi-2"}
     fleet.turn()
     assert set(fleet.wire.desired) == set(boards)
 
