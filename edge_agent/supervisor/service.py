@@ -117,9 +117,14 @@ class Service:
             self._serving = None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no worker is on its way in or out: what is asked now, the serving worker answers."""
+        return not self._draining and self._fresh is None and self._trial is None
+
+    @property
     def is_empty(self) -> bool:
         """Whether no worker is left."""
-        return not self._draining and self._serving is None and self._fresh is None and self._trial is None
+        return self._serving is None and self.is_settled
 
     def tick(self, now: float) -> tuple[News, ...]:
         """Kill what is overdue; start a worker where the wanted set is not served."""

@@ -90,7 +90,7 @@ class Board:
 
     def __enter__(self) -> Self:
         self.want(self.good)
-        self.until(lambda: self.service.serves_wanted)
+        self.until_settled()
         self._thread.start()
         return self
 
@@ -124,6 +124,10 @@ class Board:
             if isinstance(item, Guilty):
                 self.models = [model for model in self.models if model.digest != item.digest]
                 self.service.want(self.load())
+
+    def until_settled(self) -> None:
+        """Wait until the wanted set is served and the worker before, which answers a moment longer, has ended."""
+        self.until(lambda: self.service.serves_wanted and self.service.is_settled)
 
     def found(self, kind: type[News]) -> list[News]:
         return [item for item in self.news if isinstance(item, kind)]
@@ -186,14 +190,14 @@ def test_a_set_with_a_bad_model_fails_its_trial_while_the_good_one_serves(board:
 def test_a_model_that_ends_its_worker_three_times_is_left_out(board: Board, how: str, tmp_path: Path) -> None:
     bad = obedient_bundles.endless_on_demand(tmp_path / "bad", model="bad")
     board.want(board.good, bad)
-    board.until(lambda: board.service.serves_wanted)
+    board.until_settled()
     for end in range(1, 4):
         thread = bad_request(board)
         if how == "crash":
             crash_at_work(board)
         board.until(lambda end=end: len(board.found(ServingLost)) == end)  # type: ignore[misc]
         thread.join(DEADLINE_S)
-        board.until(lambda: board.service.serves_wanted)
+        board.until_settled()
     (guilty,) = board.found(Guilty)
     assert isinstance(guilty, Guilty)
     assert guilty.digest == bad.digest
@@ -238,7 +242,7 @@ def test_a_prediction_that_wants_too_much_is_an_error_and_no_end(board: Board, t
     bad = obedient_bundles.greedy_on_demand(tmp_path / "bad", model="bad")
     nan = bundles.nan_producing(tmp_path / "nan", model="nan", below=-100.0)
     board.want(board.good, bad, nan)
-    board.until(lambda: board.service.serves_wanted)
+    board.until_settled()
     pid = board.service.pid
     answers: list[tuple[int, str]] = []
 
