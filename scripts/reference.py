@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from edge_agent.contract import (  # noqa: E402 - the root comes first
     artifacts,
     enrolment,
+    feedback,
     manifest,
     messages,
     runtimes,
@@ -54,6 +55,8 @@ MESSAGES: tuple[type, ...] = (
     windows.WindowCounts,
     windows.FeatureCounts,
     windows.Feedback,
+    feedback.FeedbackRows,
+    feedback.LabelledRow,
     messages.Get,
     messages.ServerStatus,
     enrolment.EnrolRequest,
@@ -66,6 +69,8 @@ MESSAGES: tuple[type, ...] = (
 
 def type_text(kind: Any) -> str:
     """A field's type in JSON's words."""
+    if kind is Any:
+        return "label, number or array of number"
     if isinstance(kind, type):
         if dataclasses.is_dataclass(kind):
             return f"[{kind.__name__}](#{kind.__name__.lower()})" if kind in MESSAGES else kind.__name__

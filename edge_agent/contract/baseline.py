@@ -3,6 +3,10 @@
 Each feature has inner edges at training quantiles; bin i holds `edges[i-1] < x <= edges[i]`. Quantiles of columns with
 few values coincide, so there may be fewer than 20 bins; a constant column has one. `under` and `over` count values
 outside of the training range [low, high]; those values are in no bin.
+
+A column of few whole values is categorical: it has `categories`, and bin i counts the value `categories[i]` alone.
+Every other finite value counts in `over`, wherever it lies. The edges are there all the same, midway between, so that
+an agent that knows no categories counts the same values in the same bins.
 """
 
 from dataclasses import dataclass
@@ -14,7 +18,10 @@ SMALL_TRAINING_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class FeatureBaseline:
-    """One input column in training: `len(edges) + 1` bins, their counts, missing values, mean, standard deviation."""
+    """One input column in training: `len(edges) + 1` bins, their counts, missing values, mean, standard deviation.
+
+    With `categories`, rising and one a bin, the column is categorical.
+    """
 
     name: str
     low: float
@@ -24,6 +31,7 @@ class FeatureBaseline:
     missing: int
     mean: float
     std: float
+    categories: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.counts) != len(self.edges) + 1:
@@ -32,6 +40,10 @@ class FeatureBaseline:
             )
         if any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
             raise ValueError(f"{self.name!r}: edges must rise")
+        if self.categories and len(self.categories) != len(self.counts):
+            raise ValueError(f"{self.name!r}: {len(self.categories)} categories are not {len(self.counts)} bins")
+        if any(a >= b for a, b in zip(self.categories, self.categories[1:], strict=False)):
+            raise ValueError(f"{self.name!r}: categories must rise")
 
 
 @dataclass(frozen=True, slots=True)

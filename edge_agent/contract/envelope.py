@@ -24,6 +24,7 @@ class PayloadType(StrEnum):
     REPORTED = "application/vnd.edgeloop.reported+json"
     EVENT = "application/vnd.edgeloop.event+json"
     WINDOW = "application/vnd.edgeloop.window+json+zlib"
+    FEEDBACK = "application/vnd.edgeloop.feedback+json+zlib"
     RENEWAL = "application/vnd.edgeloop.renewal+json"
 
 

@@ -13,6 +13,7 @@ from edge_agent.contract.states import EventCode, Presence, Reason, Result, Upda
 from edge_agent.contract.topics import check_device_id, check_digest, check_name
 
 MAX_GET_DIGESTS = 64
+MAX_FEEDBACK_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +190,22 @@ class DesiredBundle:
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """How often a device reports: health every `health_s`; a window closes after `window_s` or `window_rows`."""
+    """How often a device reports: health every `health_s`; a window closes after `window_s` or `window_rows`.
+
+    `feedback_rows` is how many labelled rows may go with a window at most. A device sends them only where its own
+    configuration allows it as well.
+    """
 
     health_s: float = 60.0
     window_s: float = 3600.0
     window_rows: int = 10_000
+    feedback_rows: int = 0
 
     def __post_init__(self) -> None:
         if self.health_s < 1 or self.window_s < 1 or self.window_rows < 1:
             raise ValueError("health_s, window_s and window_rows are 1 at least")
+        if not 0 <= self.feedback_rows <= MAX_FEEDBACK_ROWS:
+            raise ValueError(f"feedback_rows is within 0..{MAX_FEEDBACK_ROWS}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Up(StrEnum):
     HEALTH = "health"
     WINDOW = "window"
     EVENT = "event"
+    FEEDBACK = "feedback"
     GET = "get"
 
 
@@ -90,7 +91,7 @@ class Topics:
         )
 
     def up(self, device: str, kind: Up) -> str:
-        """Topic on which a device writes status, reported, window, event or get."""
+        """Topic on which a device writes status, reported, window, event, feedback or get."""
         if kind is Up.HEALTH:
             raise ValueError("health has a topic for each model: use health()")
         return f"{self.root}/d/{check_device_id(device)}/up/{kind}"

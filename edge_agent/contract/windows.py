@@ -1,7 +1,8 @@
 """A window: mergeable counts of what one model version saw and answered on one device in a span of time.
 
-House rules: integers add; nothing in a window is a mean, so windows of any devices merge exactly. The key of a window
-is (device, model, version, boot, number): a repeat replaces, a wrong clock harms nothing.
+House rules: integers add and the peak of memory is a maximum; nothing in a window is a mean, so windows of any devices
+merge exactly. The key of a window is (device, model, version, boot, number): a repeat replaces, a wrong clock harms
+nothing.
 """
 
 from bisect import bisect_left
@@ -47,7 +48,10 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class WindowCounts:
-    """The counts themselves, without what they are of. `outputs` counts labels, or bins of the value in regression."""
+    """The counts themselves, without what they are of. `outputs` counts labels, or bins of the value in regression.
+
+    `memory_mb` is the largest anonymous memory of the worker that was seen in the window, in MiB (0: not measured).
+    """
 
     rows: int
     errors: int
@@ -57,6 +61,7 @@ class WindowCounts:
     confidence: tuple[int, ...]
     latency: tuple[int, ...]
     feedback: Feedback = Feedback()
+    memory_mb: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.latency) != LATENCY_BUCKETS:
@@ -112,6 +117,7 @@ def merge(a: WindowCounts, b: WindowCounts) -> WindowCounts:
             a.feedback.correct + b.feedback.correct,
             a.feedback.abs_error + b.feedback.abs_error,
         ),
+        memory_mb=max(a.memory_mb, b.memory_mb),
     )
 
 

@@ -6,11 +6,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType, deflate, pre_authentication_encoding, seal
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Capabilities, Event, Reported, Running
 from edge_agent.contract.states import EventCode
 from edge_agent.contract.windows import LATENCY_BUCKETS, FeatureCounts, Window, WindowCounts
 
-KINDS = {Reported: PayloadType.REPORTED, Event: PayloadType.EVENT, Window: PayloadType.WINDOW}
+KINDS = {
+    Reported: PayloadType.REPORTED,
+    Event: PayloadType.EVENT,
+    Window: PayloadType.WINDOW,
+    FeedbackRows: PayloadType.FEEDBACK,
+}
 
 
 def key_of(name: str) -> Ed25519PrivateKey:
@@ -44,10 +50,10 @@ class FakeDevice:
         self._signer = FakeSigner(name)
         self.public_key = self._signer.public_key
 
-    def seal(self, document: Reported | Event | Window) -> bytes:
+    def seal(self, document: Reported | Event | Window | FeedbackRows) -> bytes:
         """Return the signed envelope of a document."""
         kind, payload = KINDS[type(document)], codec.encode(document)
-        return self.seal_bytes(kind, deflate(payload) if kind is PayloadType.WINDOW else payload)
+        return self.seal_bytes(kind, deflate(payload) if kind.endswith("+zlib") else payload)
 
     def seal_bytes(self, kind: PayloadType, payload: bytes) -> bytes:
         """Return the signed envelope of any bytes."""

@@ -10,7 +10,18 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from edge_agent.contract import artifacts, baseline, card, enrolment, envelope, manifest, messages, profile, windows
+from edge_agent.contract import (
+    artifacts,
+    baseline,
+    card,
+    enrolment,
+    envelope,
+    feedback,
+    manifest,
+    messages,
+    profile,
+    windows,
+)
 from edge_agent.core import control
 
 INTEGERS = st.integers(-(2**63) + 1, 2**63 - 1)
@@ -20,6 +31,7 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,63}", fullmatch=True)
 DEVICES = st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True)
 DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 COUNTS = st.integers(0, 10**6)
+_ANSWERED = TEXTS | INTEGERS | NUMBERS | st.booleans() | st.lists(NUMBERS, min_size=1, max_size=3).map(tuple)
 
 _BY_NAME: Mapping[str, st.SearchStrategy[Any]] = {
     "device": DEVICES,
@@ -70,8 +82,8 @@ def words(cls: type) -> st.SearchStrategy[Any]:
 def built(cls: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """`st.builds` with a strategy for each field, those given taking precedence."""
     hints = get_type_hints(cls)
-    fields = {field.name: anything(hints[field.name], field.name) for field in dataclasses.fields(cls)}
-    return st.builds(cls, **(fields | given))
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in given]
+    return st.builds(cls, **{name: anything(hints[name], name) for name in names}, **given)
 
 
 def several(cls: type, key: str, *, least: int = 0) -> st.SearchStrategy[Any]:
@@ -114,7 +126,17 @@ def _manifest(draw: st.DrawFn) -> manifest.Manifest:
 def _feature_baseline(draw: st.DrawFn) -> baseline.FeatureBaseline:
     edges = tuple(sorted(draw(st.sets(NUMBERS, max_size=5))))
     counts = draw(st.lists(COUNTS, min_size=len(edges) + 1, max_size=len(edges) + 1).map(tuple))
-    return draw(built(baseline.FeatureBaseline, edges=st.just(edges), counts=st.just(counts)))  # type: ignore[no-any-return]  # as above
+    values = st.sets(NUMBERS, min_size=len(counts), max_size=len(counts)).map(lambda found: tuple(sorted(found)))
+    given = {"edges": st.just(edges), "counts": st.just(counts), "categories": st.just(()) | values}
+    return draw(built(baseline.FeatureBaseline, **given))  # type: ignore[no-any-return]  # as above
+
+
+@st.composite
+def _feedback_rows(draw: st.DrawFn) -> feedback.FeedbackRows:
+    columns = draw(st.lists(TEXTS, min_size=1, max_size=4).map(tuple))
+    inputs = st.lists(st.none() | NUMBERS, min_size=len(columns), max_size=len(columns)).map(tuple)
+    rows = st.lists(built(feedback.LabelledRow, inputs=inputs, truth=_ANSWERED, prediction=_ANSWERED), max_size=3)
+    return draw(built(feedback.FeedbackRows, rows=rows.map(tuple), columns=st.just(columns)))  # type: ignore[no-any-return]  # as above
 
 
 @st.composite
@@ -158,6 +180,7 @@ _RULES.update(
         ),
         artifacts.Parcel: _parcel,
         baseline.FeatureBaseline: _feature_baseline,
+        feedback.FeedbackRows: _feedback_rows,
         card.Budget: lambda: built(card.Budget, loss=st.floats(0, 100)),
         card.VariantEntry: _variant_entry,
         manifest.FileSpec: lambda: built(
@@ -167,7 +190,7 @@ _RULES.update(
         manifest.Manifest: _manifest,
         manifest.OutputSpec: _output,
         messages.AgentSettings: lambda: st.builds(
-            messages.AgentSettings, st.floats(1, 1e6), st.floats(1, 1e6), st.integers(1, 10**6)
+            messages.AgentSettings, st.floats(1, 1e6), st.floats(1, 1e6), st.integers(1, 10**6), st.integers(0, 1000)
         ),
         messages.Desired: lambda: built(messages.Desired, bundles=several(messages.DesiredBundle, "model")),
         messages.Get: lambda: st.builds(
@@ -193,6 +216,7 @@ WIRE_TYPES: tuple[type, ...] = (
     enrolment.RenewRequest,
     enrolment.Renewal,
     windows.Window,
+    feedback.FeedbackRows,
     envelope.Envelope,
     artifacts.Parcel,
     manifest.Manifest,

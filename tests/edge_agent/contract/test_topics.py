@@ -37,6 +37,7 @@ def test_the_topics_are_these() -> None:
     assert topics.up("pi-1", Up.REPORTED) == "site-7/fleet/d/pi-1/up/reported"
     assert topics.up("pi-1", Up.WINDOW) == "site-7/fleet/d/pi-1/up/window"
     assert topics.up("pi-1", Up.EVENT) == "site-7/fleet/d/pi-1/up/event"
+    assert topics.up("pi-1", Up.FEEDBACK) == "site-7/fleet/d/pi-1/up/feedback"
     assert topics.up("pi-1", Up.GET) == "site-7/fleet/d/pi-1/up/get"
     assert topics.health("pi-1", "digits") == "site-7/fleet/d/pi-1/up/health/digits"
     assert topics.desired("pi-1") == "site-7/fleet/d/pi-1/dn/desired"
