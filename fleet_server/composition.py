@@ -31,6 +31,7 @@ from fleet_server.services.devices import DeviceIntake, Devices
 from fleet_server.services.drift import Drift
 from fleet_server.services.enrolment import Enroller, EnrolmentRules
 from fleet_server.services.events import Events
+from fleet_server.services.feedback import Feedback, FeedbackRules
 from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
 from fleet_server.services.identities import Identities
@@ -133,6 +134,7 @@ class Composition:
             drift=Drift(self._database, artifacts),
             enroller=self._enroller(announcer, clock),
             events=Events(self._database),
+            feedback=Feedback(self._database, clock),
             fleet=self._fleet(devices, clock),
             groups=Groups(self._database, clock),
             identities=self.identities,
@@ -168,6 +170,7 @@ class Composition:
             clock,
             self._wake.set,
             self._config.health_kept,
+            FeedbackRules(self._config.feedback_kept, self._config.feedback_days),
         )
 
     def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:

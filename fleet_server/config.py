@@ -50,6 +50,7 @@ class ServerConfig:
 
     On loopback the server makes its own release keys and signs by them; with `tryout_keys` it does so beyond loopback
     too. `key_passphrase` encrypts the server's online keys where they lie.
+    Of each model the newest `feedback_kept` labelled rows are kept, for `feedback_days`.
     With `approvals` every rollout waits until another person than who started it approves it.
     """
 
@@ -77,6 +78,8 @@ class ServerConfig:
     approvals: bool = False
     health_kept: int = 500
     window_days: int = 30
+    feedback_kept: int = 100_000
+    feedback_days: int = 30
 
     def __post_init__(self) -> None:
         if not (0 <= self.port < 65536 and 0 <= self.broker_port < 65536):
@@ -88,8 +91,8 @@ class ServerConfig:
             raise ValueError(f"build_sandbox is one of {', '.join(get_args(BuildSandbox))}")
         if not 30 <= self.certificate_days <= 90:
             raise ValueError("certificate_days is 30 to 90")
-        if min(self.health_kept, self.window_days) < 1:
-            raise ValueError("health_kept and window_days are 1 at least")
+        if min(self.health_kept, self.window_days, self.feedback_kept, self.feedback_days) < 1:
+            raise ValueError("health_kept, window_days, feedback_kept and feedback_days are 1 at least")
 
     @property
     def loopback(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 
 import structlog
 
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.topics import Topics
 from edge_agent.contract.windows import Window
@@ -135,6 +136,10 @@ class PatientIntake:
     def on_window(self, window: Window) -> None:
         """Take in a window."""
         self._patiently(lambda: self._intake.on_window(window))
+
+    def on_feedback(self, rows: FeedbackRows) -> None:
+        """Take in labelled rows."""
+        self._patiently(lambda: self._intake.on_feedback(rows))
 
     def on_event(self, event: Event) -> None:
         """Take in an event."""

@@ -5,6 +5,7 @@ from fastapi import FastAPI, Request
 from fleet_server.api import (
     audit,
     devices,
+    feedback,
     fleet,
     groups,
     models,
@@ -32,6 +33,7 @@ ROUTERS = (
     releases.router,
     rollouts.router,
     telemetry.router,
+    feedback.router,
     records.router,
     operations.router,
     audit.router,

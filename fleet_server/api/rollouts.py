@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from edge_agent.contract.messages import Soak
+from edge_agent.contract.messages import MAX_FEEDBACK_ROWS, Soak
 from fleet_server.api.answers import Answer, Body, ListOf, Time
 from fleet_server.api.askers import Reader, needs_within
 from fleet_server.api.context import Context, Paging
@@ -33,11 +33,12 @@ class NewSoak(Body):
 
 
 class NewSettings(Body):
-    """How often devices report, and the decision threshold that overrules the manifest's."""
+    """How often devices report, with how many labelled rows, and the threshold that overrules the manifest's."""
 
     health_s: Annotated[float, Field(ge=1, le=86400)] | None = None
     window_s: Annotated[float, Field(ge=1, le=604800)] | None = None
     window_rows: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    feedback_rows: Annotated[int, Field(ge=0, le=MAX_FEEDBACK_ROWS)] | None = None
     threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
 
 

@@ -75,11 +75,16 @@ class DriftShown(Answer):
     devices: list[DeviceDrift]
 
 
-def _since(text: str | None) -> int | None:
+def read_since(text: str | None, name: str = "since") -> int | None:
+    """Return a time in epoch milliseconds, None where none was given.
+
+    Raises:
+        InvalidError: no ISO 8601 time; the message says it of the parameter `name`.
+    """
     try:
         return None if text is None else parse_iso(text)
     except (ValueError, OverflowError) as error:
-        raise InvalidError(f"since: {text!r} is no ISO 8601 time") from error
+        raise InvalidError(f"{name}: {text!r} is no ISO 8601 time") from error
 
 
 @router.get("/health")
@@ -87,7 +92,7 @@ def list_health(
     context: Context, paging: Paging, _asker: Reader, device: Name = None, model: Name = None, since: Since = None
 ) -> ListOf[dict[str, Any]]:
     """List health objects, newest first."""
-    page = context.telemetry.list_health(HealthFilter(device, model, _since(since)), paging)
+    page = context.telemetry.list_health(HealthFilter(device, model, read_since(since)), paging)
     items = [{"device": item.device, "received": iso(item.received), **item.body} for item in page.items]
     return ListOf(items=items, next=page.next)
 
@@ -103,7 +108,7 @@ def list_windows(
     since: Since = None,
 ) -> ListOf[WindowShown]:
     """List windows, newest first."""
-    page = context.telemetry.list_windows(WindowFilter(device, model, version, _since(since)), paging)
+    page = context.telemetry.list_windows(WindowFilter(device, model, version, read_since(since)), paging)
     return ListOf(items=[_window(item) for item in page.items], next=page.next)
 
 

@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType, inflate, open_envelope, pre_authentication_encoding
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Event, Reported
 from edge_agent.contract.windows import Window
 
-S = TypeVar("S", Reported, Event, Window)
+S = TypeVar("S", Reported, Event, Window, FeedbackRows)
 
 
 class Rejected(enum.StrEnum):

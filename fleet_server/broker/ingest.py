@@ -16,6 +16,7 @@ import structlog
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import MAX_ENVELOPE_BYTES, PayloadType
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.topics import Topics, Up, UpTopic
 from edge_agent.contract.windows import Window
@@ -54,6 +55,10 @@ class Sink(Protocol):
 
     def on_window(self, window: Window) -> None:
         """A closed window; a repeat has the same (device, model, version, boot, number)."""
+        ...
+
+    def on_feedback(self, rows: FeedbackRows) -> None:
+        """Labelled rows of a model; a repeat has the same (device, boot, number)."""
         ...
 
     def on_event(self, event: Event) -> None:
@@ -207,6 +212,8 @@ class Ingest:
                 self._take_reported(reported, payload)
             case Up.WINDOW:
                 self._sink.on_window(open_signed(Window, PayloadType.WINDOW, payload, device, key))
+            case Up.FEEDBACK:
+                self._sink.on_feedback(open_signed(FeedbackRows, PayloadType.FEEDBACK, payload, device, key))
             case Up.EVENT:
                 self._sink.on_event(open_signed(Event, PayloadType.EVENT, payload, device, key))
             case Up.HEALTH:

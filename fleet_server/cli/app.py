@@ -40,6 +40,7 @@ def build_app() -> App:
     app.command(f"{_ROOM}health:health", name="health", group=WATCH, help="Throughput, latency and errors.")
     app.command(f"{_ROOM}feed:events", name="events", group=WATCH, help="What devices say happened.")
     app.command(f"{_ROOM}feed:decisions", name="decisions", group=WATCH, help="What was decided, why, by whom.")
+    app.command(f"{_ROOM}feedback:app", name="feedback", group=WATCH, help="Labelled rows of devices.")
     app.command(f"{_ROOM}operation:operations", name="operations", group=WATCH, help="Long-running work: builds.")
     app.command(f"{_ROOM}key:app", name="key", group=ACCESS, help="API keys: a role, limits, an end.")
     app.command(f"{_ROOM}user:app", name="user", group=ACCESS, help="People who sign in on the web page.")

@@ -54,9 +54,9 @@ class FleetClient:
         """Change what the body names and return the answer."""
         return self._call("PATCH", path, json=body)
 
-    def delete(self, path: str) -> Any:
-        """Remove what is at a path."""
-        return self._call("DELETE", path)
+    def delete(self, path: str, **params: Any) -> Any:
+        """Remove what is at a path; parameters that are None are left out."""
+        return self._call("DELETE", path, params=_given(params))
 
     def upload(self, path: str, files: list[tuple[str, str, Path]], form: Fields) -> Any:
         """Send files as multipart parts of (field, name on the server, local path) with form fields."""

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     GROUPS = "groups"
     ROLLOUTS = "rollouts"
     PUBLISH = "publish"
+    DATA = "data"
     APPROVE = "approve"
     YANK = "yank"
     AUDIT = "audit"
@@ -42,6 +43,7 @@ MEANING: Mapping[Permission, str] = {
     Permission.GROUPS: "make and remove groups",
     Permission.ROLLOUTS: "start, pause, resume, promote and abort rollouts",
     Permission.PUBLISH: "upload and build versions, cancel builds, push releases",
+    Permission.DATA: "read, export and delete labelled rows that devices sent",
     Permission.APPROVE: "approve rollouts and devices",
     Permission.YANK: "withdraw versions and releases",
     Permission.AUDIT: "read, verify and export the audit log",
@@ -55,7 +57,7 @@ _OPERATOR = _VIEWER | {Permission.DEVICES, Permission.TOKENS, Permission.GROUPS,
 GRANTS: Mapping[Role, frozenset[Permission]] = {
     Role.VIEWER: _VIEWER,
     Role.OPERATOR: _OPERATOR,
-    Role.PUBLISHER: _OPERATOR | {Permission.PUBLISH},
+    Role.PUBLISHER: _OPERATOR | {Permission.PUBLISH, Permission.DATA},
     Role.APPROVER: _OPERATOR | {Permission.APPROVE, Permission.YANK, Permission.AUDIT},
     Role.ADMIN: frozenset(Permission),
 }

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection
 
 from edge_agent.contract import codec
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.states import Presence
 from edge_agent.contract.windows import Window
@@ -24,6 +25,7 @@ from fleet_server.services.clock import Clock
 from fleet_server.services.controller import Controller
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
+from fleet_server.services.feedback import FeedbackRules, expire_feedback, take_feedback
 from fleet_server.services.groups import read_selector, subject_of
 from fleet_server.services.identities import Identities
 from fleet_server.services.releases import ImageRepository
@@ -76,6 +78,7 @@ class DeviceIntake:
         clock: Clock,
         wake: Callable[[], None],
         health_kept: int,
+        feedback_rules: FeedbackRules,
     ) -> None:
         self._image = image
         self._database = database
@@ -87,6 +90,7 @@ class DeviceIntake:
         self._clock = clock
         self._wake = wake
         self._health_kept = health_kept
+        self._feedback_rules = feedback_rules
 
     def public_key(self, device: str) -> bytes | None:
         """Return a device's raw Ed25519 public key, or None where it is not enrolled or takes no part."""
@@ -162,6 +166,11 @@ class DeviceIntake:
             if devices.find_active(connection, window.device) is not None:
                 windows.save_window(connection, window, self._clock())
 
+    def on_feedback(self, rows: FeedbackRows) -> None:
+        """Take in signed labelled rows; a repeat replaces."""
+        with self._database.write() as connection:
+            take_feedback(connection, rows, self._clock(), self._feedback_rules)
+
     def on_event(self, event: Event) -> None:
         """Take in a signed event, once."""
         with self._database.write() as connection:
@@ -187,8 +196,9 @@ class DeviceIntake:
             _log.info("chunks_repaired", device=device, wanted=len(get.digests), sent=sent)
 
     def forget_old(self, window_days: int) -> None:
-        """Delete windows older than the server keeps."""
+        """Delete windows and labelled rows older than the server keeps."""
         with self._database.write() as connection:
+            expire_feedback(connection, self._clock(), self._feedback_rules)
             windows.forget_windows(connection, self._clock() - window_days * _DAY_MS)
 
 

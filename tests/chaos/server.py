@@ -21,6 +21,7 @@ from fleet_server.services.certificates import Certificates
 from fleet_server.services.controller import Controller
 from fleet_server.services.devices import DeviceIntake
 from fleet_server.services.enrolment import Enroller, EnrolmentRules, TokenRequest
+from fleet_server.services.feedback import FeedbackRules
 from fleet_server.services.identities import Identities
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.recovery import Recovery
@@ -156,7 +157,7 @@ class SimServer:
             ),
         )
         parts = database, base.artifacts, controller, self.identities, image, self.wire
-        intake = DeviceIntake(*parts, announcer, clock, self.wake, 100)
+        intake = DeviceIntake(*parts, announcer, clock, self.wake, 100, FeedbackRules(1000, 30))
         patient = ImpatientIntake(intake, threading.Event(), recovery.meet_stranger)
         self.ingest = InlineIngest(SimpleNamespace(connected=False), TOPICS, patient.public_key, patient)  # type: ignore[arg-type]
         rules = EnrolmentRules("pin", Contact("broker", 1, TOPICS.root), approve=False, roots=image.roots)

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType, deflate, pre_authentication_encoding, seal
-from edge_agent.contract.feedback import FeedbackRows
+from edge_agent.contract.feedback import FeedbackRows, LabelledRow
 from edge_agent.contract.messages import Capabilities, Event, Reported, Running
 from edge_agent.contract.states import EventCode
 from edge_agent.contract.windows import LATENCY_BUCKETS, FeatureCounts, Window, WindowCounts
@@ -70,6 +70,11 @@ class FakeDevice:
     def window(self, number: int, counts: WindowCounts) -> Window:
         """Return a window of version 1 of the model `digits`."""
         return Window(self.name, self.boot, number, "digits", 1, "a" * 64, 0, 1000, counts)
+
+    def feedback(self, number: int, rows: int = 2, model: str = "digits") -> FeedbackRows:
+        """Return labelled rows of version 1 of a model with two columns."""
+        found = tuple(LabelledRow((float(number), float(row)), row, 0) for row in range(rows))
+        return FeedbackRows(self.name, self.boot, number, model, 1, "a" * 64, 0, found, ("a", "b"))
 
 
 def capabilities(**changes: object) -> Capabilities:

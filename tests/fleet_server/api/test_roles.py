@@ -29,6 +29,7 @@ TABLE: dict[Permission, set[str]] = {
         "GET /api/v1/devices/{device}",
         "GET /api/v1/drift",
         "GET /api/v1/events",
+        "GET /api/v1/feedback",
         "GET /api/v1/fleet",
         "GET /api/v1/groups",
         "GET /api/v1/groups/{name}",
@@ -72,6 +73,7 @@ TABLE: dict[Permission, set[str]] = {
         "GET /api/v1/releases/exchange",
         "POST /api/v1/releases",
     },
+    Permission.DATA: {"GET /api/v1/models/{model}/feedback", "DELETE /api/v1/models/{model}/feedback"},
     Permission.APPROVE: {
         "POST /api/v1/rollouts/{rollout}/approve",
         "POST /api/v1/devices/{device}/approve",

@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.states import Presence
 from edge_agent.contract.topics import Topics, Up
@@ -38,6 +39,7 @@ class Notes:
         self.disordered: list[Reported] = []
         self.healths: list[tuple[str, Health]] = []
         self.windows: list[Window] = []
+        self.rows: list[FeedbackRows] = []
         self.events: list[Event] = []
         self.gets: list[tuple[str, Get]] = []
         self.rejected: list[tuple[str | None, Rejected]] = []
@@ -59,6 +61,9 @@ class Notes:
 
     def on_window(self, window: Window) -> None:
         self.windows.append(window)
+
+    def on_feedback(self, rows: FeedbackRows) -> None:
+        self.rows.append(rows)
 
     def on_event(self, event: Event) -> None:
         self.threads.add(threading.current_thread().name)
@@ -121,6 +126,7 @@ def test_every_kind_arrives_typed(server: Server, camera: Listener) -> None:
     camera.publish(TOPICS.up("cam-1", Up.REPORTED), CAM.seal(CAM.report(1)), retain=True)
     camera.publish(TOPICS.health("cam-1", "digits"), codec.encode(health("digits")))
     camera.publish(TOPICS.up("cam-1", Up.WINDOW), CAM.seal(CAM.window(1, window_counts())))
+    camera.publish(TOPICS.up("cam-1", Up.FEEDBACK), CAM.seal(CAM.feedback(1)))
     camera.publish(TOPICS.up("cam-1", Up.EVENT), CAM.seal(CAM.event(1)))
     camera.publish(TOPICS.up("cam-1", Up.GET), codec.encode(get))
     assert eventually(lambda: bool(notes.gets))
@@ -128,6 +134,7 @@ def test_every_kind_arrives_typed(server: Server, camera: Listener) -> None:
     assert notes.reports == [CAM.report(1)]
     assert notes.healths == [("cam-1", health("digits"))]
     assert notes.windows == [CAM.window(1, window_counts())]
+    assert notes.rows == [CAM.feedback(1)]
     assert notes.events == [CAM.event(1)]
     assert notes.gets == [("cam-1", get)]
     assert notes.rejected == []

@@ -20,6 +20,7 @@ from fleet_server.store import (
     desired,
     groups,
     schema,
+    schema_feedback,  # noqa: F401 - its tables
 )
 from fleet_server.store.access import sessions
 from fleet_server.store.artifacts import ArtifactFolder, write_durably
