@@ -152,7 +152,7 @@ def test_the_command_exports_a_csv_file_and_forgets(
 
 def test_a_rollout_says_how_many_rows_a_device_may_send(fleet: Served) -> None:
     fleet.group()
-    fleet.roll(1, settings={"feedback_rows": 50})
+    fleet.roll(1, phases=["100%"], settings={"feedback_rows": 50})
     fleet.turn()
     assert fleet.wire.desired["pi-1"].settings.feedback_rows == 50
     body = {"model": "digits", "version": 1, "group": "all", "settings": {"feedback_rows": 1001}}
