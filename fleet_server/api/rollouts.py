@@ -11,7 +11,8 @@ from fleet_server.api.askers import Reader, needs_within
 from fleet_server.api.context import Context, Paging
 from fleet_server.core.permissions import Permission
 from fleet_server.core.rollout_machine import Move
-from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState, parse_policy
+from fleet_server.core.rollout_policy import parse_policy, plain_policy
+from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState
 from fleet_server.services.auth import Principal
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.rollouts import Plan, RolloutRequest
@@ -20,6 +21,7 @@ from fleet_server.store.rollouts import OPEN_STATES, StoredRollout
 router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"])
 _FAILED = (DeviceState.FAILED, DeviceState.REFUSED)
 _SETTLED = (DeviceState.SUCCEEDED, DeviceState.SKIPPED, DeviceState.RETURNED)
+SHORT = {"phases", "max_failures", "phase_soak_s", "phase_timeout_s"}
 Seconds = Annotated[float, Field(ge=0, le=30 * 24 * 3600)]
 
 
@@ -48,10 +50,13 @@ class NewRollout(Body):
     model: Annotated[str, Field(max_length=64)]
     version: Annotated[int, Field(ge=1, le=2**31 - 1)]
     group: Annotated[str, Field(max_length=64)]
-    phases: Annotated[list[str], Field(min_length=1, max_length=20, default_factory=lambda: ["25%", "100%"])]
-    max_failures: Annotated[int, Field(ge=0, le=10**6)] = 0
-    phase_soak_s: Seconds = 0.0
-    phase_timeout_s: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 3600.0
+    # The policy as a document, key by key as in docs/how-to/rollouts.md; an unknown key is an error.
+    policy: dict[str, Any] = Field(default_factory=dict)
+    # Keys of the policy that most rollouts state; here they win over the document.
+    phases: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None
+    max_failures: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    phase_soak_s: Seconds | None = None
+    phase_timeout_s: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] | None = None
     soak: NewSoak | None = None
     settings: NewSettings | None = None
     # Another person than who starts it must approve it first; the server may ask for that of every rollout.
@@ -132,12 +137,7 @@ def show(stored: StoredRollout, members: tuple[RolloutDevice, ...]) -> RolloutSh
                 _phase(stored, index, str(size), [member for member in members if member.phase == index])
                 for index, size in enumerate(rollout.policy.phases)
             ],
-            "policy": {
-                "max_failures": rollout.policy.max_failures,
-                "phase_soak_s": rollout.policy.phase_soak_s,
-                "phase_timeout_s": rollout.policy.phase_timeout_s,
-                **stored.options,
-            },
+            "policy": plain_policy(rollout.policy) | dict(stored.options),
             "author": stored.author,
             "created": stored.created,
             "updated": stored.updated,
@@ -166,7 +166,7 @@ def _phase(stored: StoredRollout, index: int, size: str, members: list[RolloutDe
 
 def _request(body: NewRollout) -> RolloutRequest:
     try:
-        policy = parse_policy(body.phases, body.max_failures, body.phase_soak_s, body.phase_timeout_s)
+        policy = parse_policy(body.policy | body.model_dump(include=SHORT, exclude_none=True))
         soak = None if body.soak is None else Soak(**body.soak.model_dump())
     except ValueError as error:
         raise InvalidError(str(error)) from error

@@ -28,9 +28,8 @@ def judge_ahead(member: RolloutDevice, rollout: Rollout, report: Reported, now: 
         if member.state not in (DeviceState.WAITING, DeviceState.OFFERED):
             return member
         seq = max(member.offered_seq, report.desired_seq)
-        return replace(
-            member, state=DeviceState.SUCCEEDED, reason=Reason.OK, detail="", offered_seq=seq, changed_at=now
-        )
+        offered = replace(member, offered_seq=seq, offered_at=member.offered_at or now)
+        return replace(offered, state=DeviceState.SUCCEEDED, reason=Reason.OK, detail="", changed_at=now)
     if running is not None and running.version > rollout.version:
         if member.state not in (DeviceState.WAITING, *_ASKED):
             return member
@@ -38,7 +37,6 @@ def judge_ahead(member: RolloutDevice, rollout: Rollout, report: Reported, now: 
         return replace(member, state=DeviceState.SKIPPED, reason="passed_by", detail=detail, changed_at=now)
     if member.state in _ASKED:
         detail = f"after the backup it was given {f'version {running.version}' if running else 'no version'} instead"
-        return replace(
-            member, state=DeviceState.FAILED, reason="taken_back", detail=detail, changed_at=now, failed=True
-        )
+        failed = replace(member, state=DeviceState.FAILED, reason="taken_back", detail=detail)
+        return replace(failed, changed_at=now, failed=True, failed_at=now)
     return member

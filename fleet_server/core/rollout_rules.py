@@ -1,19 +1,30 @@
 """What a rollout does next, and what a device's report means for it.
 
 House rules: *success* is a device's own signed word that it runs exactly the offered digest, proven and soaked. Missing
-evidence never promotes: it holds, and after the time-out it pauses. More failures than the policy allows halt the
-rollout, also while it is paused, and every device that was offered it is returned by a newer desired document. A
-verdict names work that is still owed, so each may be repeated after a crash.
+evidence never promotes: it holds, and after the time-out it pauses. Harm halts the rollout, also while it is paused,
+and every device that was offered it is returned by a newer desired document. A verdict names work that is still owed,
+so each may be repeated after a crash.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
 
 from edge_agent.contract.messages import Outcome, Reported
 from edge_agent.contract.states import Reason, Result
-from fleet_server.core.rollouts import SETTLED, DeviceState, RolloutDevice, RolloutState, RolloutView
+from fleet_server.core.canary import Observed, is_canary
+from fleet_server.core.rollout_evidence import weigh
+from fleet_server.core.rollout_explain import (
+    count_devices,
+    explain_harm,
+    explain_metric,
+    explain_progress,
+    is_sound,
+)
+from fleet_server.core.rollout_offers import Offers, choose_offers
+from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState, RolloutView
+
+NOTHING = Observed()
 
 
 class Verdict(StrEnum):
@@ -38,68 +49,47 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """A finding with its reason in words and the figures that it rests on."""
+    """A finding with its reason in words and the figures that it rests on.
+
+    `exhausted`: waiting brings nothing more. `noted`: what a dry run would have rolled back for.
+    """
 
     finding: Finding
     reason: str
     figures: Mapping[str, float] = field(default_factory=dict)
-
-
-class Evidence(Protocol):
-    """Weighs a rollout's devices. Here statistics of the canary against the concurrent stable arm take their place.
-
-    An implementation is built with whatever else it rests on (windows of both arms). It must say `WANTING` whenever it
-    cannot tell, and must not become less harmful by a further failure.
-    """
-
-    def judge(self, view: RolloutView) -> Opinion:
-        """Return what the devices of the phases so far show."""
-        ...
+    exhausted: bool = False
+    noted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, its reason in words, the phase it speaks of (from 0), the devices to act on, and the figures."""
+    """A verdict, its reason in words, the phase it speaks of (from 0), the devices to act on, and the figures.
+
+    `noted` is what dry-run metrics would have rolled back for.
+    """
 
     verdict: Verdict
     reason: str
     phase: int
     devices: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    noted: tuple[str, ...] = ()
 
 
-class FailureCount:
-    """The plain rule: more failed or refusing devices than the policy's `max_failures` are harm.
-
-    It is sound when all devices of the phase have settled and one at least has attested the new version.
-    """
-
-    def judge(self, view: RolloutView) -> Opinion:
-        """Count failures over the whole rollout, and what is missing in the present phase."""
-        limit = view.rollout.policy.max_failures
-        failed = sum(member.failed for member in view.devices)
-        so_far = [member for member in view.devices if member.phase <= view.rollout.phase]
-        phase = [member for member in so_far if member.phase == view.rollout.phase]
-        if all(member.state is DeviceState.SKIPPED for member in phase):
-            phase = so_far  # with nobody new to ask, what earlier phases attested still holds
-        missing = sum(member.state not in SETTLED for member in phase)
-        attested = sum(member.state is DeviceState.SUCCEEDED for member in phase)
-        figures = {"failed": float(failed), "missing": float(missing), "attested": float(attested)}
-        if failed > limit:
-            reasons = ", ".join(sorted({member.reason for member in view.devices if member.failed and member.reason}))
-            because = f" ({reasons})" if reasons else ""
-            return Opinion(Finding.HARMFUL, f"{_devices(failed)} failed{because}, {limit} allowed", figures)
-        if missing:
-            return Opinion(Finding.WANTING, f"waiting for {_devices(missing)} of {len(phase)}", figures)
-        if not attested:
-            return Opinion(Finding.WANTING, "no device of this phase attested the version", figures)
-        return Opinion(Finding.SOUND, f"{_devices(attested)} of {len(phase)} attested the version", figures)
+def judge_evidence(view: RolloutView, observed: Observed, now: float) -> Opinion:
+    """Say harm first, then what is missing, then that it is sound; a further failure never makes it less harmful."""
+    weighed = weigh(view, observed, now)
+    noted = tuple(
+        f"{item.metric}: {explain_metric(item)}" for item in weighed.metrics if item.worse and item.rule.dry_run
+    )
+    harm = explain_harm(weighed)
+    if harm is not None:
+        return Opinion(Finding.HARMFUL, harm, weighed.figures, noted=noted)
+    finding = Finding.SOUND if is_sound(weighed) else Finding.WANTING
+    return Opinion(finding, explain_progress(weighed), weighed.figures, weighed.exhausted, noted)
 
 
-_PLAIN = FailureCount()
-
-
-def decide_rollout(view: RolloutView, now: float, evidence: Evidence = _PLAIN) -> Decision:
+def decide_rollout(view: RolloutView, now: float, observed: Observed = NOTHING) -> Decision:
     """Return the one thing to do next; `now` in epoch seconds."""
     rollout = view.rollout
     match rollout.state:
@@ -110,35 +100,36 @@ def decide_rollout(view: RolloutView, now: float, evidence: Evidence = _PLAIN) -
         case RolloutState.HALTED | RolloutState.ABORTED:
             return _decide_return(view)
         case RolloutState.RUNNING | RolloutState.PAUSED:
-            return _decide_open(view, now, evidence)
+            return _decide_open(view, now, observed)
 
 
-def _decide_open(view: RolloutView, now: float, evidence: Evidence) -> Decision:
+def _decide_open(view: RolloutView, now: float, observed: Observed) -> Decision:
     rollout = view.rollout
-    opinion = evidence.judge(view)
+    opinion = judge_evidence(view, observed, now)
     if opinion.finding is Finding.HARMFUL:
         return _decision(
-            view, Verdict.HALT, opinion, tuple(member.device for member in view.devices if _touched(member))
+            view, Verdict.HALT, opinion, tuple(member.device for member in view.devices if is_canary(member))
         )
     if rollout.state is RolloutState.PAUSED:
-        return Decision(Verdict.HOLD, rollout.reason or "paused", rollout.phase, (), opinion.figures)
-    if owed := tuple(
-        member.device
-        for member in view.devices
-        if member.state is DeviceState.WAITING and member.phase <= rollout.phase
-    ):
-        return Decision(Verdict.OFFER, f"{_devices(len(owed))} to offer", rollout.phase, owed, opinion.figures)
+        return _decision(view, Verdict.HOLD, replace(opinion, reason=rollout.reason or "paused"))
+    if (left := (rollout.policy.start_at or 0.0) - now) > 0:
+        return _decision(view, Verdict.HOLD, replace(opinion, reason=f"begins in {left:.0f} s"))
+    offers = choose_offers(view, observed.boards, now)
+    if offers.devices:
+        reason = f"{count_devices(len(offers.devices))} to offer"
+        return _decision(view, Verdict.OFFER, replace(opinion, reason=reason), offers.devices)
     if opinion.finding is Finding.WANTING:
-        return _decide_wanting(view, now, opinion)
+        return _decide_wanting(view, now, opinion, offers)
     return _decide_sound(view, now, opinion)
 
 
-def _decide_wanting(view: RolloutView, now: float, opinion: Opinion) -> Decision:
+def _decide_wanting(view: RolloutView, now: float, opinion: Opinion, offers: Offers) -> Decision:
     """Hold until the time-out, then pause. A phase that can show nothing any more need not wait for it."""
     rollout = view.rollout
-    waited = now - rollout.phase_started
-    settled = all(member.state in SETTLED for member in view.devices if member.phase == rollout.phase)
-    if settled and not any(member.state is DeviceState.OFFERED for member in view.devices):
+    waited = now - max(rollout.phase_started, rollout.policy.start_at or 0.0)
+    if offers.held_back:
+        opinion = replace(opinion, reason=f"{opinion.reason}; {offers.held_back}", exhausted=False)
+    if opinion.exhausted:
         return _decision(view, Verdict.PAUSE, replace(opinion, reason=f"{opinion.reason}: promote or abort by hand"))
     if waited >= rollout.policy.phase_timeout_s:
         reason = f"no verdict within {rollout.policy.phase_timeout_s:g} s: {opinion.reason}"
@@ -160,19 +151,19 @@ def _decide_return(view: RolloutView) -> Decision:
     owed = tuple(
         member.device
         for member in view.devices
-        if _touched(member) and member.state not in (DeviceState.RETURNING, DeviceState.RETURNED)
+        if is_canary(member) and member.state not in (DeviceState.RETURNING, DeviceState.RETURNED)
     )
     if owed:
-        reason = f"{_devices(len(owed))} to return: {rollout.reason or rollout.state}"
+        reason = f"{count_devices(len(owed))} to return: {rollout.reason or rollout.state}"
         return Decision(Verdict.ROLL_BACK, reason, rollout.phase, owed)
     away = sum(member.state is DeviceState.RETURNING for member in view.devices)
-    reason = f"waiting for {_devices(away)} to return" if away else "every device that was offered it has returned"
+    reason = f"waiting for {count_devices(away)} to return" if away else "every device that was offered it has returned"
     return Decision(Verdict.HOLD, reason, rollout.phase)
 
 
 def mark_offered(member: RolloutDevice, desired_seq: int, now: float) -> RolloutDevice:
     """Return a device after its desired document `desired_seq` with the new version was published."""
-    return replace(member, state=DeviceState.OFFERED, offered_seq=desired_seq, changed_at=now)
+    return replace(member, state=DeviceState.OFFERED, offered_seq=desired_seq, changed_at=now, offered_at=now)
 
 
 def mark_returning(member: RolloutDevice, desired_seq: int, now: float) -> RolloutDevice:
@@ -225,16 +216,8 @@ def _counts(outcome: Outcome, offered_seq: int, model: str) -> bool:
 
 
 def _failed(member: RolloutDevice, state: DeviceState, reason: str, detail: str, now: float) -> RolloutDevice:
-    return replace(member, state=state, reason=reason, detail=detail, changed_at=now, failed=True)
-
-
-def _touched(member: RolloutDevice) -> bool:
-    return member.state not in (DeviceState.WAITING, DeviceState.SKIPPED)
+    return replace(member, state=state, reason=reason, detail=detail, changed_at=now, failed=True, failed_at=now)
 
 
 def _decision(view: RolloutView, verdict: Verdict, opinion: Opinion, devices: tuple[str, ...] = ()) -> Decision:
-    return Decision(verdict, opinion.reason, view.rollout.phase, devices, opinion.figures)
-
-
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count} devices"
+    return Decision(verdict, opinion.reason, view.rollout.phase, devices, opinion.figures, opinion.noted)

@@ -1,20 +1,18 @@
 """A rollout: a version moves through phases of a group, under a policy; its types, and the plan of its phases.
 
 House rules: a phase's size is the cumulative share (or count) of the devices for which a variant fits. Who is in which
-phase follows from the rollout's id and the devices' ids alone, so a restart or a second server plans the same.
-Decisions are in `rollout_rules`, moves between states in `rollout_machine`.
+phase follows from the rollout's id and the devices' ids and profiles alone, so a restart or a second server plans the
+same. Decisions are in `rollout_rules`, moves between states in `rollout_machine`.
 """
 
 import hashlib
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edge_agent.contract.topics import check_device_id
+from fleet_server.core.policies import Policy
 from fleet_server.core.variants import Choice
-
-MAX_PHASES = 20
 
 
 class RolloutState(StrEnum):
@@ -48,54 +46,6 @@ SETTLED = frozenset({DeviceState.SUCCEEDED, DeviceState.FAILED, DeviceState.REFU
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseSize:
-    """How far a phase reaches: a percentage of the devices, or a number of them, counted from the first phase on."""
-
-    amount: float
-    percent: bool
-
-    def __post_init__(self) -> None:
-        if self.percent and not 0 < self.amount <= 100:
-            raise ValueError(f"a phase of {self.amount:g}% is out of range: above 0% and at most 100%")
-        if not self.percent and (self.amount < 1 or self.amount != int(self.amount)):
-            raise ValueError(f"a phase of {self.amount:g} devices is none: whole numbers from 1")
-
-    def __str__(self) -> str:
-        return f"{self.amount:g}%" if self.percent else f"{self.amount:g}"
-
-    def reach(self, devices: int) -> int:
-        """Return how many of `devices` the phases up to this one hold; percentages round up."""
-        # Rounded first, so that 7 % of 100 is 7 although 0.07 * 100 is a little more in binary.
-        wanted = math.ceil(round(devices * self.amount / 100, 9)) if self.percent else int(self.amount)
-        return min(devices, wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Under which rules a rollout moves on.
-
-    `max_failures`: more devices than these failing or refusing halts it. `phase_soak_s`: how long a phase must stay
-    settled before the next. `phase_timeout_s`: a phase not settled by then pauses the rollout; it never promotes.
-    """
-
-    phases: tuple[PhaseSize, ...]
-    max_failures: int = 0
-    phase_soak_s: float = 0.0
-    phase_timeout_s: float = 3600.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.phases) <= MAX_PHASES:
-            raise ValueError(f"a rollout has 1 to {MAX_PHASES} phases, not {len(self.phases)}")
-        for before, after in zip(self.phases, self.phases[1:], strict=False):
-            if before.percent == after.percent and before.amount >= after.amount:
-                raise ValueError(f"phases are cumulative and must rise: {before} is followed by {after}")
-        if self.max_failures < 0:
-            raise ValueError("max_failures is 0 or more")
-        if not 0 <= self.phase_soak_s < math.inf or not 0 < self.phase_timeout_s < math.inf:
-            raise ValueError("phase_soak_s is 0 or more seconds, phase_timeout_s more than 0")
-
-
-@dataclass(frozen=True, slots=True)
 class Rollout:
     """One rollout as it stands. `phase` counts from 0; `phase_started` is in epoch seconds."""
 
@@ -120,8 +70,9 @@ class RolloutDevice:
     """One device of a rollout: what it is offered, what it ran before, and how it stands.
 
     `offered_seq` and `return_seq` are the numbers of the desired documents that offered and returned it (0: none yet).
-    `failed` stays true for a device that failed or refused, whatever became of it since. `changed_at` is in epoch
-    seconds. `from_digest` None means that it ran no version of this model.
+    `failed` stays true for a device that failed or refused, whatever became of it since. `from_digest` None means that
+    it ran no version of this model. Times are in epoch seconds, 0 for never: when the state changed, when it was
+    offered, when it said anything signed since, when it failed.
     """
 
     device: str
@@ -137,6 +88,9 @@ class RolloutDevice:
     detail: str = ""
     changed_at: float = 0.0
     failed: bool = False
+    offered_at: float = 0.0
+    heard_at: float = 0.0
+    failed_at: float = 0.0
 
     def __post_init__(self) -> None:
         check_device_id(self.device)
@@ -152,54 +106,49 @@ class RolloutView:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """A device that may take part: the variant chosen for it, and what it runs of the model now."""
+    """A device that may take part: the variant chosen for it, what it runs of the model now, and its profile."""
 
     device: str
     choice: Choice
     from_version: int | None = None
     from_digest: str | None = None
+    profile: str = ""
 
 
-def parse_phase_size(text: str) -> PhaseSize:
-    """Parse `"25%"` or `"3"`.
+def plan_phases(rollout_id: str, profiles: Mapping[str, str], policy: Policy) -> tuple[tuple[str, ...], ...]:
+    """Return the devices of each phase; `profiles` has each device's.
 
-    Raises:
-        ValueError: neither a percentage nor a number of devices.
+    The order is by chance that the rollout's id seeds, so that not always the same devices come first, and every run
+    of it has the fleet's mix of profiles as nearly as whole devices allow (systematic sampling): phases and whoever
+    waits are alike in hardware. Each phase has one device at least while devices remain. Phases before the last leave
+    the policy's stable devices alone. The last phase reaches as far as the policy says, not further.
     """
-    stripped = text.strip()
-    try:
-        amount = float(stripped.removesuffix("%"))
-    except ValueError:
-        amount = math.nan
-    if not math.isfinite(amount):
-        raise ValueError(f"{text[:40]!r} is no phase: write a percentage like 25% or a number of devices like 3")
-    return PhaseSize(amount, stripped.endswith("%"))
-
-
-def parse_policy(
-    phases: Sequence[str], max_failures: int = 0, phase_soak_s: float = 0.0, phase_timeout_s: float = 3600.0
-) -> Policy:
-    """Build a policy from its texts and numbers.
-
-    Raises:
-        ValueError: one of them is out of range.
-    """
-    return Policy(tuple(parse_phase_size(text) for text in phases), max_failures, phase_soak_s, phase_timeout_s)
-
-
-def plan_phases(rollout_id: str, devices: Sequence[str], policy: Policy) -> tuple[tuple[str, ...], ...]:
-    """Return the devices of each phase.
-
-    Devices are ordered by SHA-256 of the rollout's and their own id, so that not always the same ones come first. Each
-    phase has one device at least while devices remain. The last phase reaches as far as the policy says, not further.
-    """
-    ordered = sorted(set(devices), key=lambda device: hashlib.sha256(f"{rollout_id}/{device}".encode()).digest())
+    ordered = _mixed_order(rollout_id, profiles)
+    held = 0 if policy.stable is None else policy.stable.reach(len(ordered))
     plan, start = [], 0
-    for size in policy.phases:
-        end = min(len(ordered), max(size.reach(len(ordered)), start + 1))
+    for place, size in enumerate(policy.phases):
+        limit = len(ordered) if place == len(policy.phases) - 1 else len(ordered) - held
+        end = min(len(ordered), max(min(size.reach(len(ordered)), limit), start + 1))
         plan.append(tuple(ordered[start:end]))
         start = end
     return tuple(plan)
+
+
+def _mixed_order(rollout_id: str, profiles: Mapping[str, str]) -> list[str]:
+    """Place the devices of each profile evenly over 0..1, from a start by chance within the first step."""
+    by_profile: dict[str, list[str]] = {}
+    for device, profile in profiles.items():
+        by_profile.setdefault(profile, []).append(device)
+    placed = []
+    for profile, devices in by_profile.items():
+        offset = int.from_bytes(_hash(rollout_id, "profile", profile)[:7]) / 2**56
+        shuffled = sorted(devices, key=lambda device: _hash(rollout_id, device))
+        placed += [((rank + offset) / len(devices), device) for rank, device in enumerate(shuffled)]
+    return [device for _, device in sorted(placed)]
+
+
+def _hash(*parts: str) -> bytes:
+    return hashlib.sha256("/".join(parts).encode()).digest()
 
 
 def plan_rollout(rollout_id: str, policy: Policy, prospects: Sequence[Prospect]) -> tuple[RolloutDevice, ...]:
@@ -208,7 +157,7 @@ def plan_rollout(rollout_id: str, policy: Policy, prospects: Sequence[Prospect])
     Devices that no variant fits are skipped, shown in the last phase; those beyond the last phase's reach are left out.
     """
     by_id = {prospect.device: prospect for prospect in prospects}
-    fitting = [device for device, prospect in by_id.items() if prospect.choice.candidate is not None]
+    fitting = {device: item.profile for device, item in by_id.items() if item.choice.candidate is not None}
     planned = tuple(
         _member(by_id[device], phase, DeviceState.WAITING)
         for phase, devices in enumerate(plan_phases(rollout_id, fitting, policy))
@@ -232,3 +181,9 @@ def _member(prospect: Prospect, phase: int, state: DeviceState) -> RolloutDevice
         reason="" if candidate else "no_variant_fits",
         detail=prospect.choice.reason,
     )
+
+
+def join_late(prospect: Prospect, rollout: Rollout, now: float) -> RolloutDevice:
+    """Return a device's place in a rollout that it came into after the plan was made: in the last phase, waiting."""
+    state = DeviceState.SKIPPED if prospect.choice.candidate is None else DeviceState.WAITING
+    return replace(_member(prospect, len(rollout.policy.phases) - 1, state), changed_at=now)

@@ -114,3 +114,47 @@ def _log_choose(n: int, k: int) -> float:
     if k < 0 or k > n:
         return -math.inf
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def student_tail(statistic: float, freedom: float) -> float:
+    """Return P(T >= statistic) for T of Student's distribution with `freedom` (above 0) degrees of freedom.
+
+    It is half the regularised incomplete beta function I_x(freedom/2, 1/2) at x = freedom / (freedom + statistic^2).
+    Source: NIST Digital Library of Mathematical Functions, 8.17.5 by the continued fraction 8.17.22.
+
+    Raises:
+        ValueError: `freedom` is not above 0.
+    """
+    if freedom <= 0:
+        raise ValueError(f"Student's distribution has more than 0 degrees of freedom, not {freedom}")
+    half = 0.5 * _beta_ratio(freedom / 2, 0.5, freedom / (freedom + statistic * statistic))
+    return half if statistic >= 0 else 1.0 - half
+
+
+def _beta_ratio(a: float, b: float, x: float) -> float:
+    """Return the regularised incomplete beta function I_x(a, b)."""
+    if x <= 0 or x >= 1:
+        return 0.0 if x <= 0 else 1.0
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    if x > (a + 1) / (a + b + 2):
+        return 1.0 - math.exp(log_front) * _beta_fraction(b, a, 1 - x) / b
+    return math.exp(log_front) * _beta_fraction(a, b, x) / a
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    """Return the continued fraction of the incomplete beta function, by the method of Lentz."""
+    c, d = 1.0, 1.0 - (a + b) * x / (a + 1)
+    d = 1.0 / (d if abs(d) > _TINY else _TINY)
+    value = d
+    for m in range(1, _MAX_TERMS):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d, c = 1.0 + term * d, 1.0 + term / c
+            d = 1.0 / (d if abs(d) > _TINY else _TINY)
+            c = c if abs(c) > _TINY else _TINY
+            value *= d * c
+        if abs(d * c - 1.0) < _EPSILON:
+            break
+    return value

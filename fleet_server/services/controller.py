@@ -21,17 +21,18 @@ from fleet_server.core.rollout_rules import (
     mark_returning,
 )
 from fleet_server.core.rollouts import DeviceState, RolloutDevice, RolloutState, RolloutView
-from fleet_server.core.selectors import matches
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.assignments import Assigner, Grant
+from fleet_server.services.canary import Observer
 from fleet_server.services.clock import Clock
 from fleet_server.services.events import record_event
-from fleet_server.services.groups import read_selector, subject_of
+from fleet_server.services.joiners import Joiners
 from fleet_server.services.recovery import Recovery
 from fleet_server.services.returns import end_return, is_bad, overtake_returns
 from fleet_server.services.rollouts import Rollouts, announce_rollout, settle_target
-from fleet_server.store import assignments, desired, devices, groups, rollouts
+from fleet_server.store import assignments, desired, devices, rollouts
 from fleet_server.store.database import Database
+from fleet_server.store.decisions import decision_reasons
 from fleet_server.store.errors import NotFoundError
 from fleet_server.store.events import StoredEvent
 from fleet_server.store.recovery import held_devices
@@ -39,6 +40,7 @@ from fleet_server.store.rollouts import StoredRollout
 
 _log = structlog.get_logger(__name__)
 _AUTHOR = "controller"
+DRY_RUN = "dry_run"
 _MAX_STEPS = 100
 _MOVES = {
     Verdict.ADVANCE: Move.ADVANCE,
@@ -67,6 +69,8 @@ class Controller:
         self._recovery = recovery
         self._announcer = announcer
         self._clock = clock
+        self._observer = Observer()
+        self._joiners = Joiners(database, assigner, announcer, clock)
 
     def tick(self) -> None:
         """Do all that is owed now.
@@ -81,7 +85,8 @@ class Controller:
             for _ in range(_MAX_STEPS):
                 if not self._step(rollout):
                     break
-        self._bring_joiners()
+        self._observer.forget(frozenset(waiting))
+        self._joiners.turn()
 
     def hear(self, connection: Connection, report: Reported) -> None:
         """Take a device's newest report into every rollout that it is part of, in the caller's transaction."""
@@ -90,36 +95,57 @@ class Controller:
         for stored in rollouts.unsettled_rollouts(connection):
             member = rollouts.find_member(connection, stored.rollout.id, report.device)
             if member is not None:
-                self._judge(connection, stored, member, report)
+                self._judge(connection, stored, self._heard(connection, stored, member), report)
         self._hear_outside(connection, report)
+
+    def _heard(self, connection: Connection, stored: StoredRollout, member: RolloutDevice) -> RolloutDevice:
+        """Note that a device that was offered the version said something, where the policy asks how long it did not."""
+        if member.state is not DeviceState.OFFERED or stored.rollout.policy.silent_s is None:
+            return member
+        heard = replace(member, heard_at=self._clock() / 1000)
+        rollouts.save_member(connection, stored.rollout.id, heard)
+        return heard
 
     def _step(self, rollout: str) -> bool:
         """Do one thing that a rollout owes; return whether there may be more."""
         now = self._clock()
         with self._database.read() as connection:
             stored, view = _load(connection, rollout)
+            observed = self._observer.observe(connection, view, now / 1000)
             stale = self._pending_reports(connection, view)
-        if not stale and decide_rollout(view, now / 1000).verdict is Verdict.HOLD:
+            decision = decide_rollout(view, now / 1000, observed)
+            unnoted = self._unnoted(connection, rollout, decision)
+        if not stale and not unnoted and decision.verdict is Verdict.HOLD:
             return False
         with self._database.write() as connection:
             stored, view = _load(connection, rollout)
             for member, report in self._pending_reports(connection, view):
                 self._judge(connection, stored, member, report)
             stored, view = _load(connection, rollout)
-            decision = decide_rollout(view, now / 1000)
-            if decision.verdict is Verdict.HOLD:
-                return False
-            self._act(connection, stored, view, decision, now)
+            decision = decide_rollout(view, now / 1000, observed)
             evidence = {
                 "figures": dict(decision.figures),
                 "devices": list(decision.devices),
-                "inputs": plain_inputs(view, now / 1000),
+                "inputs": plain_inputs(view, now / 1000, observed),
             }
+            for note in self._unnoted(connection, rollout, decision):
+                self._rollouts.record(connection, stored.rollout, DRY_RUN, note, _AUTHOR, evidence)
+            if decision.verdict is Verdict.HOLD:
+                return False
+            self._act(connection, stored, view, decision, now)
             self._rollouts.record(connection, stored.rollout, decision.verdict, decision.reason, _AUTHOR, evidence)
             _, view = _load(connection, rollout)
         announce_rollout(self._announcer, view.rollout)
         _log.info("rollout_decided", rollout=rollout, verdict=decision.verdict.value, reason=decision.reason)
         return True
+
+    @staticmethod
+    def _unnoted(connection: Connection, rollout: str, decision: Decision) -> tuple[str, ...]:
+        """Return what dry-run metrics would have rolled back for, each metric once in a rollout."""
+        if not decision.noted:
+            return ()
+        known = {reason.partition(":")[0] for reason in decision_reasons(connection, rollout, DRY_RUN)}
+        return tuple(note for note in decision.noted if note.partition(":")[0] not in known)
 
     def _act(
         self, connection: Connection, stored: StoredRollout, view: RolloutView, decision: Decision, now: int
@@ -163,6 +189,7 @@ class Controller:
                 detail=str(error),
                 changed_at=now / 1000,
                 failed=True,
+                failed_at=now / 1000,
             )
         return mark_offered(member, seq, now / 1000)
 
@@ -241,51 +268,6 @@ class Controller:
             version, digest = (held.version, held.digest) if held is not None else (None, None)
             self._assigner.give_back(connection, report.device, bundle.model, version, digest, now)
             end_return(connection, report.device, bundle.model, bundle.version, now)
-
-    def _bring_joiners(self) -> None:
-        """Give every device what the newest target of its groups says, where nothing newer was said of it."""
-        with self._database.read() as connection:
-            owed = [
-                (board.id, target, choice)
-                for board, target in self._owed_joiners(connection)
-                if (choice := self._assigner.choose(connection, board, target.model, target.version).candidate)
-            ]
-        for device, target, choice in owed:
-            with self._database.write() as connection:
-                if devices.find_device(connection, device) is None or choice.digest is None:
-                    continue
-                now = self._clock()
-                grant = Grant(target.model, target.version, choice.variant, choice.digest, {})
-                self._assigner.grant(connection, device, grant, now)
-                fields = {"version": str(target.version), "group": target.group}
-                event = StoredEvent(now, "server", "target_assigned", device=device, model=target.model, fields=fields)
-                record_event(connection, event, self._announcer)
-
-    def _owed_joiners(self, connection: Connection) -> list[tuple[devices.Device, groups.Target]]:
-        targets = groups.all_targets(connection)
-        if not targets:
-            return []
-        selectors = {group.name: read_selector(group.query) for group in groups.all_groups(connection)}
-        assigned = {(item.device, item.model): item for item in assignments.all_assignments(connection)}
-        bad = {(item.device, item.model, item.version) for item in assignments.list_bad(connection)}
-        busy = {
-            (member.device, stored.rollout.model)
-            for stored in rollouts.unsettled_rollouts(connection)
-            for member in rollouts.list_members(connection, stored.rollout.id)
-            if member.state is not DeviceState.SKIPPED
-        }
-        owed, seen = [], set()
-        for board in devices.all_devices(connection):
-            for target in targets:
-                key = (board.id, target.model)
-                if key in seen or not matches(selectors[target.group], subject_of(board)):
-                    continue
-                seen.add(key)
-                held = assigned.get(key)
-                settled = held is not None and (held.version == target.version or held.set_at >= target.set_at)
-                if not settled and key not in busy and (*key, target.version) not in bad:
-                    owed.append((board, target))
-        return owed
 
 
 def _load(connection: Connection, rollout: str) -> tuple[StoredRollout, RolloutView]:

@@ -16,8 +16,8 @@ from edge_agent.contract import codec
 from edge_agent.contract.messages import AgentSettings, Soak
 from edge_agent.contract.topics import check_name
 from fleet_server.core.rollout_machine import Move, MoveError, move_rollout
+from fleet_server.core.rollout_policy import Policy, plain_policy
 from fleet_server.core.rollouts import (
-    Policy,
     Prospect,
     Rollout,
     RolloutDevice,
@@ -136,6 +136,7 @@ class Rollouts:
                     self._assigner.choose(connection, board, request.model, request.version),
                     before.version if before else None,
                     before.digest if before else None,
+                    board.profile,
                 )
             )
         identity, now = "ro-" + secrets.token_hex(6), self._clock() / 1000
@@ -212,7 +213,7 @@ class Rollouts:
             reason=reason,
             author=author,
             rollout=rollout.id,
-            policy=rollouts.plain_policy(rollout.policy),
+            policy=plain_policy(rollout.policy),
             evidence=evidence,
         )
         record_decision(connection, decision, self._announcer)

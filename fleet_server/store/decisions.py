@@ -56,3 +56,9 @@ def page_decisions(
     if model is not None:
         query = query.where(decisions.c.model == model)
     return read_page(connection, query, decisions.c.n, request, _read, newest_first=True)
+
+
+def decision_reasons(connection: Connection, rollout: str, kind: str) -> tuple[str, ...]:
+    """Return the reasons of a rollout's decisions of one kind, the oldest first."""
+    query = select(decisions.c.reason).where(decisions.c.rollout == rollout, decisions.c.kind == kind)
+    return tuple(connection.execute(query.order_by(decisions.c.n)).scalars())

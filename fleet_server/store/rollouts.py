@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from fleet_server.core.rollouts import DeviceState, Policy, Rollout, RolloutDevice, RolloutState, parse_policy
+from fleet_server.core.rollout_policy import parse_policy, plain_policy
+from fleet_server.core.rollouts import DeviceState, Rollout, RolloutDevice, RolloutState
 from fleet_server.store.errors import NotFoundError
 from fleet_server.store.pages import Page, PageRequest, read_page
 from fleet_server.store.schema import rollout_devices, rollouts
@@ -45,7 +46,7 @@ def _read(row: Any) -> StoredRollout:
         model=row.model,
         version=row.version,
         group=row.group,
-        policy=parse_policy(**row.policy),
+        policy=parse_policy(row.policy),
         state=RolloutState(row.state),
         reason=row.reason,
         phase=row.phase,
@@ -58,16 +59,6 @@ def _read_member(row: Any) -> RolloutDevice:
     values = {name: getattr(row, name) for name in _MEMBER_FIELDS}
     values["state"] = DeviceState(row.state)
     return RolloutDevice(**values)
-
-
-def plain_policy(policy: Policy) -> dict[str, Any]:
-    """Return a policy as JSON's own types, as `parse_policy` takes it."""
-    return {
-        "phases": [str(size) for size in policy.phases],
-        "max_failures": policy.max_failures,
-        "phase_soak_s": policy.phase_soak_s,
-        "phase_timeout_s": policy.phase_timeout_s,
-    }
 
 
 def insert_rollout(connection: Connection, stored: StoredRollout, members: tuple[RolloutDevice, ...]) -> None:
@@ -90,8 +81,13 @@ def insert_rollout(connection: Connection, stored: StoredRollout, members: tuple
             author=stored.author,
         )
     )
+    insert_members(connection, rollout.id, members)
+
+
+def insert_members(connection: Connection, rollout: str, members: tuple[RolloutDevice, ...]) -> None:
+    """Add devices to a rollout."""
     if members:
-        rows = [{"rollout": rollout.id, **_member_values(member)} for member in members]
+        rows = [{"rollout": rollout, **_member_values(member)} for member in members]
         connection.execute(insert(rollout_devices), rows)
 
 

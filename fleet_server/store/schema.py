@@ -187,6 +187,9 @@ rollout_devices = Table(
     Column("detail", Text, nullable=False),
     Column("changed_at", Double, nullable=False),
     Column("failed", Boolean, nullable=False),
+    Column("offered_at", Double, nullable=False, server_default="0"),
+    Column("heard_at", Double, nullable=False, server_default="0"),
+    Column("failed_at", Double, nullable=False, server_default="0"),
     PrimaryKeyConstraint("rollout", "device"),
 )
 

@@ -34,8 +34,10 @@ from edge_agent.kernels import format as graphs
 from edge_agent.kernels.builder import Builder
 from edge_agent.kernels.primitives import Function
 from fleet_server.broker.evidence import RejectedError, open_signed
+from fleet_server.core.canary import Observed
 from fleet_server.core.rollout_inputs import plain_inputs
-from fleet_server.core.rollouts import Rollout, RolloutDevice, RolloutView, parse_policy
+from fleet_server.core.rollout_policy import parse_policy
+from fleet_server.core.rollouts import Rollout, RolloutDevice, RolloutView
 from tests.fakes.mqtt_devices import FakeDevice
 from tests.fakes.words import WIRE_TYPES, words
 
@@ -237,5 +239,5 @@ def test_a_journal_and_a_spool_of_garbage(tmp_path_factory: pytest.TempPathFacto
 
 def test_inputs_of_a_decision_are_small() -> None:
     members = tuple(RolloutDevice(f"device-{number:05}", 1) for number in range(10_000))
-    rollout = Rollout("ro-1", "digits", 1, "all", parse_policy(("100%",)))
-    assert len(json.dumps(plain_inputs(RolloutView(rollout, members), 0.0))) < 200_000
+    rollout = Rollout("ro-1", "digits", 1, "all", parse_policy({"phases": ["100%"]}))
+    assert len(json.dumps(plain_inputs(RolloutView(rollout, members), 0.0, Observed()))) < 200_000

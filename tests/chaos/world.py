@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_agent.contract.messages import Soak
 from fleet_server.core.rollout_machine import Move
-from fleet_server.core.rollouts import parse_policy
+from fleet_server.core.rollout_policy import parse_policy
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.rollouts import RolloutRequest
 from fleet_server.store.errors import ConflictError, NotFoundError, UnavailableError
@@ -21,12 +21,12 @@ from tests.chaos.board import Flaw
 from tests.chaos.broker import SimBroker
 from tests.chaos.device import Device, capabilities
 from tests.chaos.ground import MODELS, VERSIONS, seeded_chance
+from tests.chaos.policies import draw_policy
 from tests.chaos.server import SimServer
 from tests.chaos.timeline import Timeline, Weather
 from tests.chaos.watch import BrokenPromiseError, Watch, complaints
 
 _SOAK = Soak(min_s=3.0, max_s=12.0, min_rows=20)
-_PHASES = (["100%"], ["1", "100%"], ["50%", "100%"], ["1", "2", "100%"])
 _PATIENCE_S = 6000.0
 _HOP_S = 60.0
 _KEPT = 60
@@ -128,9 +128,7 @@ class World:
 
     def _roll(self) -> None:
         rng = self.rng
-        policy = parse_policy(
-            rng.choice(_PHASES), rng.choice((0, 0, 1, 2)), rng.choice((0.0, 5.0, 20.0)), rng.choice((120.0, 300.0))
-        )
+        policy = parse_policy(draw_policy(rng))
         request = RolloutRequest(rng.choice(self.models), rng.randint(1, VERSIONS), "all", policy, _SOAK)
         what = (f"roll out {request.model} {request.version} by {policy}",)
         self._ask(*what, work=lambda: self.server.create(request), arguments=())

@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import Connection
 
 from fleet_server.core.rollout_inputs import read_inputs
+from fleet_server.core.rollout_policy import parse_policy
 from fleet_server.core.rollout_rules import decide_rollout
-from fleet_server.core.rollouts import RolloutState, parse_policy
+from fleet_server.core.rollouts import RolloutState
 from fleet_server.services.rollouts import RolloutRequest
 from fleet_server.store.decisions import page_decisions
 from fleet_server.store.desired import find_desired, list_outbox
@@ -142,7 +143,7 @@ class Wave:
         with fleet.server._database.read() as connection:
             found = page_rollouts(connection, PageRequest(None, 10)).items
         if len(found) == 1:
-            policy = parse_policy(("1", "100%"), max_failures=0)
+            policy = parse_policy({"phases": ["1", "100%"], "max_failures": 0})
             fleet.server.context.rollouts.create(RolloutRequest("digits", self.version, "all", policy), "operator")
         for _ in range(6):
             fleet.turn()
@@ -177,8 +178,10 @@ class Wave:
                 assert last.published_seq == last.seq == self.wire.desired[board.id].seq
             for item in decisions:
                 if item.author == "controller":
-                    view, now = read_inputs(item.evidence["inputs"], parse_policy(**item.policy), stored.rollout.id)
-                    again = decide_rollout(view, now)
+                    view, now, observed = read_inputs(
+                        item.evidence["inputs"], parse_policy(item.policy), stored.rollout.id
+                    )
+                    again = decide_rollout(view, now, observed)
                     assert (again.verdict, again.reason) == (item.kind, item.reason)
                     assert (list(again.devices), dict(again.figures)) == (
                         item.evidence["devices"],

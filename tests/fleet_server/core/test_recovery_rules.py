@@ -7,10 +7,11 @@ import pytest
 from edge_agent.contract.messages import Progress, Reported, Running
 from edge_agent.contract.states import UpdateState
 from fleet_server.core.recovery_rules import is_settled, judge_ahead
-from fleet_server.core.rollouts import DeviceState, Rollout, RolloutDevice, parse_policy
+from fleet_server.core.rollout_policy import parse_policy
+from fleet_server.core.rollouts import DeviceState, Rollout, RolloutDevice
 from tests.fakes.mqtt_devices import capabilities
 
-ROLLOUT = Rollout("ro-1", "digits", 2, "all", parse_policy(("100%",)))
+ROLLOUT = Rollout("ro-1", "digits", 2, "all", parse_policy({"phases": ["100%"]}))
 DIGESTS = {1: "1" * 64, 2: "2" * 64, 3: "3" * 64}
 S = DeviceState
 

@@ -8,19 +8,22 @@ from hypothesis import strategies as st
 
 from edge_agent.contract.manifest import Precision, Runtime
 from fleet_server.core.rollout_machine import Move, MoveError, allowed_moves, move_rollout
+from fleet_server.core.rollout_policy import Policy, parse_amount, parse_policy
 from fleet_server.core.rollouts import (
     DeviceState,
-    PhaseSize,
-    Policy,
     Prospect,
     Rollout,
     RolloutState,
-    parse_phase_size,
-    parse_policy,
     plan_phases,
     plan_rollout,
 )
 from fleet_server.core.variants import Candidate, Choice
+
+
+def phased(*phases: str) -> Policy:
+    """A policy with these phases."""
+    return parse_policy({"phases": list(phases)})
+
 
 devices = st.lists(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), unique=True, max_size=60)
 percentages = st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted)
@@ -28,8 +31,8 @@ percentages = st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True)
 
 @given(st.text("0123456789abcdef", min_size=1, max_size=8), devices, percentages)
 def test_phases_partition_the_devices_that_they_reach(rollout: str, ids: list[str], shares: list[int]) -> None:
-    policy = parse_policy([f"{share}%" for share in shares])
-    plan = plan_phases(rollout, ids, policy)
+    policy = phased(*(f"{share}%" for share in shares))
+    plan = plan_phases(rollout, dict.fromkeys(ids, "pi"), policy)
     flat = [device for phase in plan for device in phase]
     assert len(plan) == len(shares)
     assert len(set(flat)) == len(flat)
@@ -40,25 +43,26 @@ def test_phases_partition_the_devices_that_they_reach(rollout: str, ids: list[st
     for phase in plan:
         assert bool(phase) is (left > 0)  # one device at least while devices remain
         left -= len(phase)
-    assert plan == plan_phases(rollout, list(reversed(ids)), policy)
+    assert plan == plan_phases(rollout, dict.fromkeys(reversed(ids), "pi"), policy)
 
 
 @given(devices, st.integers(1, 70))
 def test_counts_reach_as_many_devices(ids: list[str], count: int) -> None:
-    (phase,) = plan_phases("r", ids, parse_policy([str(count)]))
+    (phase,) = plan_phases("r", dict.fromkeys(ids, "pi"), phased(str(count)))
     assert len(phase) == min(count, len(ids))
 
 
 def test_percentages_are_cumulative_and_round_up() -> None:
-    ids = [f"dev-{i}" for i in range(100)]
-    assert [len(phase) for phase in plan_phases("r", ids, parse_policy(["7%", "7.5%", "50%"]))] == [7, 1, 42]
-    assert [len(phase) for phase in plan_phases("r", ids[:4], parse_policy(["25%", "100%"]))] == [1, 3]
-    assert [len(phase) for phase in plan_phases("r", ids[:4], parse_policy(["1", "50%", "100%"]))] == [1, 1, 2]
+    ids = dict.fromkeys((f"dev-{i}" for i in range(100)), "pi")
+    few = dict.fromkeys(("a", "b", "c", "d"), "pi")
+    assert [len(phase) for phase in plan_phases("r", ids, phased("7%", "7.5%", "50%"))] == [7, 1, 42]
+    assert [len(phase) for phase in plan_phases("r", few, phased("25%", "100%"))] == [1, 3]
+    assert [len(phase) for phase in plan_phases("r", few, phased("1", "50%", "100%"))] == [1, 1, 2]
 
 
 def test_not_always_the_same_devices_come_first() -> None:
-    ids = [f"dev-{i}" for i in range(20)]
-    first = {plan_phases(f"rollout-{i}", ids, parse_policy(["1"]))[0] for i in range(40)}
+    ids = dict.fromkeys((f"dev-{i}" for i in range(20)), "pi")
+    first = {plan_phases(f"rollout-{i}", ids, phased("1"))[0] for i in range(40)}
     assert len(first) > 10
 
 
@@ -67,7 +71,7 @@ def test_devices_that_nothing_fits_are_skipped_and_do_not_count() -> None:
     prospects = [Prospect(f"dev-{i}", fits, 1, "b" * 64) for i in range(4)] + [
         Prospect("old", Choice(None, "no runtime"))
     ]
-    members = plan_rollout("r", parse_policy(["25%", "100%"]), prospects)
+    members = plan_rollout("r", phased("25%", "100%"), prospects)
     assert [member.phase for member in members] == [0, 1, 1, 1, 1]
     assert [member.state for member in members] == [DeviceState.WAITING] * 4 + [DeviceState.SKIPPED]
     assert members[-1].detail == "no runtime"
@@ -77,12 +81,12 @@ def test_devices_that_nothing_fits_are_skipped_and_do_not_count() -> None:
 @pytest.mark.parametrize("text", ["", "%", "0%", "101%", "0", "1.5", "-3", "nan", "inf", "many", "1e400"])
 def test_a_size_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="phase"):
-        parse_phase_size(text)
+        phased(text)
 
 
 def test_sizes_read_back() -> None:
     for text in ("25%", "100%", "3", "12.5%"):
-        assert str(parse_phase_size(text)) == text
+        assert str(parse_amount(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -101,10 +105,12 @@ def test_sizes_read_back() -> None:
 )
 def test_a_policy_without_sense_is_refused(phases: list[str], numbers: tuple[int, float, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        parse_policy(phases, *numbers)
+        parse_policy(
+            dict(zip(("phases", "max_failures", "phase_soak_s", "phase_timeout_s"), (phases, *numbers), strict=True))
+        )
 
 
-ROLLOUT = Rollout("r1", "digits", 2, "all", Policy((PhaseSize(1, percent=False), PhaseSize(100, percent=True))))
+ROLLOUT = Rollout("r1", "digits", 2, "all", Policy((parse_amount("1"), parse_amount("100%"))))
 
 
 def test_the_table_of_moves() -> None:
