@@ -31,6 +31,7 @@ from fleet_server.services.devices import DeviceIntake, Devices
 from fleet_server.services.drift import Drift
 from fleet_server.services.enrolment import Enroller, EnrolmentRules
 from fleet_server.services.events import Events
+from fleet_server.services.explanations import Explanations
 from fleet_server.services.feedback import Feedback, FeedbackRules
 from fleet_server.services.fleet import Fleet, ServerFacts
 from fleet_server.services.groups import Groups
@@ -134,6 +135,7 @@ class Composition:
             drift=Drift(self._database, artifacts),
             enroller=self._enroller(announcer, clock),
             events=Events(self._database),
+            explanations=Explanations(self._database, self.controller.observer, clock),
             feedback=Feedback(self._database, clock),
             fleet=self._fleet(devices, clock),
             groups=Groups(self._database, clock),

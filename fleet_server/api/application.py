@@ -5,6 +5,7 @@ from fastapi import FastAPI, Request
 from fleet_server.api import (
     audit,
     devices,
+    explanations,
     feedback,
     fleet,
     groups,
@@ -32,6 +33,7 @@ ROUTERS = (
     groups.router,
     releases.router,
     rollouts.router,
+    explanations.router,
     telemetry.router,
     feedback.router,
     records.router,

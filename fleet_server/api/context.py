@@ -16,6 +16,7 @@ from fleet_server.services.devices import Devices
 from fleet_server.services.drift import Drift
 from fleet_server.services.enrolment import Enroller
 from fleet_server.services.events import Events
+from fleet_server.services.explanations import Explanations
 from fleet_server.services.feedback import Feedback
 from fleet_server.services.fleet import Fleet
 from fleet_server.services.groups import Groups
@@ -45,6 +46,7 @@ class ApiContext:
     drift: Drift
     enroller: Enroller
     events: Events
+    explanations: Explanations
     feedback: Feedback
     fleet: Fleet
     groups: Groups

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from fleet_server.cli.client import connect
+from fleet_server.cli.explain import explain, read_policy
 from fleet_server.cli.failures import CommandError, Exit
 from fleet_server.cli.output import (
     Column,
@@ -21,8 +22,8 @@ from fleet_server.cli.output import (
 from fleet_server.cli.watch import watch_rollout
 
 app = App(name="rollout", help="Bring a version to a group, in phases.")
+app.command(explain)
 
-DEFAULT_PHASES = ("25%", "100%")
 SOAK = ("min_s", "max_s", "min_rows", "max_error_ratio")
 SETTINGS = ("health_s", "window_s", "window_rows", "threshold")
 Approval = Annotated[
@@ -77,10 +78,11 @@ def start(
     /,
     *,
     group: str,
-    phase: Annotated[tuple[str, ...], Parameter(negative="")] = DEFAULT_PHASES,
-    max_failures: int = 0,
-    phase_soak: float = 0.0,
-    phase_timeout: float = 3600.0,
+    policy: str | None = None,
+    phase: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    max_failures: int | None = None,
+    phase_soak: float | None = None,
+    phase_timeout: float | None = None,
     soak: str | None = None,
     settings: str | None = None,
     approval: Approval = False,
@@ -98,14 +100,16 @@ def start(
         The number of the version.
     group
         The group of devices.
+    policy
+        A file (TOML or JSON) with the whole policy, see docs/how-to/rollouts.md; the options here win over it.
     phase
-        How far a phase goes: a percentage of the group, or a count; repeated for each phase.
+        How far a phase goes: a percentage of the group, or a count; repeated for each phase (25%, then 100%).
     max_failures
-        How many devices may fail before the rollout halts and its devices return to what they ran.
+        How many devices may fail before the rollout halts and its devices return to what they ran (0).
     phase_soak
-        Seconds to wait after a phase before the next.
+        Seconds to wait after a phase before the next (0).
     phase_timeout
-        Seconds that a phase may take.
+        Seconds that a phase may take before it pauses (3600).
     soak
         When a device counts as healthy: min_s=10,max_s=60,min_rows=20,max_error_ratio=0 (any of these).
     settings
@@ -115,8 +119,11 @@ def start(
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
-    policy = {"max_failures": max_failures, "phase_soak_s": phase_soak, "phase_timeout_s": phase_timeout}
-    body = {"model": model, "version": version, "group": group, "phases": list(phase), **policy, "approval": approval}
+    document: dict[str, Any] = {} if policy is None else read_policy(policy)
+    said = {"max_failures": max_failures, "phase_soak_s": phase_soak, "phase_timeout_s": phase_timeout}
+    document |= {key: value for key, value in said.items() if value is not None}
+    document |= {"phases": list(phase)} if phase else {}
+    body = {"model": model, "version": version, "group": group, "policy": document, "approval": approval}
     for key, text, names in (("soak", soak, SOAK), ("settings", settings, SETTINGS)):
         body |= {} if text is None else {key: parse_numbers(text, names)}
     return _plan(body, output) if dry_run else _start(body, output, watch=watch)

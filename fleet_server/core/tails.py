@@ -131,6 +131,17 @@ def student_tail(statistic: float, freedom: float) -> float:
     return half if statistic >= 0 else 1.0 - half
 
 
+def student_quantile(tail: float, freedom: float) -> float:
+    """Return t with P(T >= t) = `tail` (above 0, at most 0.5) for Student's distribution, by bisection to 1e-9."""
+    low, high = 0.0, 1.0
+    while student_tail(high, freedom) > tail and high < 1e12:
+        low, high = high, high * 2
+    while high - low > 1e-9 * max(high, 1.0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_tail(middle, freedom) > tail else (low, middle)
+    return high
+
+
 def _beta_ratio(a: float, b: float, x: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b)."""
     if x <= 0 or x >= 1:

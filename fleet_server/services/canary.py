@@ -5,6 +5,7 @@ whoever asks. A window that began before the first offer and ended after it is o
 """
 
 import datetime as dt
+import threading
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Observer:
     """Observes rollouts; it holds sums between looks, which it makes again from what is stored after a restart."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._gathered: dict[str, _Gathered] = {}
 
     def observe(self, connection: Connection, view: RolloutView, now: float) -> Observed:
@@ -66,7 +68,8 @@ class Observer:
         boards = self._boards(connection, view, now) if policy.maintenance or policy.max_unavailable else {}
         if began is None:
             return Observed(boards)
-        gathered = self._gather(connection, view, began, look, now)
+        with self._lock:
+            gathered = self._gather(connection, view, began, look, now)
         bad_at = gathered.bad_at | _rejected(connection, view, began)
         if policy.silent is Silence.BAD and policy.silent_s is not None:
             bad_at |= _quiet_stable(view, gathered, policy.silent_s, now)
@@ -75,8 +78,9 @@ class Observer:
 
     def forget(self, settled: frozenset[str]) -> None:
         """Let go of the sums of rollouts that are not among the `settled` ones any more."""
-        for rollout in self._gathered.keys() - settled:
-            del self._gathered[rollout]
+        with self._lock:
+            for rollout in self._gathered.keys() - settled:
+                del self._gathered[rollout]
 
     def _gather(self, connection: Connection, view: RolloutView, began: float, look: int, now: float) -> _Gathered:
         rollout, policy = view.rollout, view.rollout.policy

@@ -69,7 +69,7 @@ class Controller:
         self._recovery = recovery
         self._announcer = announcer
         self._clock = clock
-        self._observer = Observer()
+        self.observer = Observer()
         self._joiners = Joiners(database, assigner, announcer, clock)
 
     def tick(self) -> None:
@@ -85,7 +85,7 @@ class Controller:
             for _ in range(_MAX_STEPS):
                 if not self._step(rollout):
                     break
-        self._observer.forget(frozenset(waiting))
+        self.observer.forget(frozenset(waiting))
         self._joiners.turn()
 
     def hear(self, connection: Connection, report: Reported) -> None:
@@ -111,7 +111,7 @@ class Controller:
         now = self._clock()
         with self._database.read() as connection:
             stored, view = _load(connection, rollout)
-            observed = self._observer.observe(connection, view, now / 1000)
+            observed = self.observer.observe(connection, view, now / 1000)
             stale = self._pending_reports(connection, view)
             decision = decide_rollout(view, now / 1000, observed)
             unnoted = self._unnoted(connection, rollout, decision)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from tests.fakes import web_data
+from tests.fakes import web_data, web_evidence
 
 
 class ProblemError(Exception):
@@ -191,6 +191,10 @@ def _start(fleet: FakeFleet, _query: dict[str, str], body: Any) -> Answer:
     return 201, waiting
 
 
+def _explain(fleet: FakeFleet, _query: dict[str, str], _body: Any, identity: str) -> Answer:
+    return 200, web_evidence.explanation(_one(fleet.rollouts, identity, "rollout")[0])
+
+
 def _steer(fleet: FakeFleet, _query: dict[str, str], _body: Any, identity: str, verb: str) -> Answer:
     row = _one(fleet.rollouts, identity, "rollout")[0]
     if row["state"] in ("succeeded", "halted", "aborted"):
@@ -247,6 +251,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/rollouts", _listed(lambda fleet, _: [states[0] for states in fleet.rollouts.values()])),
     _route("POST", "/rollouts", _start),
     _route("GET", "/rollouts/{id}", _show("rollout")),
+    _route("GET", "/rollouts/{id}/explain", _explain),
     _route("POST", "/rollouts/{id}/{verb}", _steer),
     _route("GET", "/health", _listed(lambda fleet, _: fleet.health)),
     _route("GET", "/drift", lambda _f, query, _b: (200, web_data.drift(query["model"], int(query.get("version", 2))))),

@@ -7,7 +7,7 @@ import { draw, h } from "./dom.js";
 import { showFeed } from "./feed.js";
 import { showFleet, showFoot } from "./fleet.js";
 import { showModels } from "./models.js";
-import { showRollouts } from "./rollouts.js";
+import { explained, showRollouts } from "./rollouts.js";
 import { showAsker, showSignin } from "./signin.js";
 
 const GAP_MS = 1500;
@@ -25,7 +25,7 @@ const body = (id) => document.querySelector(`#${id} [data-body]`);
 const loaders = {
   fleet: async () => { state.fleet = await get("/fleet"); },
   devices: async () => { state.devices = await list("/devices", {}, 500); },
-  rollouts: async () => { state.rollouts = (await list("/rollouts", {}, 30)).items; },
+  rollouts: async () => { state.rollouts = await explained((await list("/rollouts", {}, 30)).items); },
   groups: async () => { state.groups = (await list("/groups", {}, 200)).items; },
   models: async () => {
     state.models = (await list("/models", {}, 50)).items;

@@ -1,9 +1,25 @@
-// Rollouts: phases as bars, and each device's state and reason.
+// Rollouts: what their evidence says, phases as bars, and each device's state and reason.
 
+import { SignedOutError, get } from "./api.js";
 import { ago, badge, bar, empty, h, table } from "./dom.js";
 
 const OPEN = new Set(["running", "paused", "halted"]);
 const KINDS = ["succeeded", "failed", "running", "rest"];
+const EXPLAINED = new Set(["running", "paused"]);
+const MOST_EXPLAINED = 5;
+
+/** The rollouts, those under way with the sentence that their evidence comes to. */
+export async function explained(rollouts) {
+  const open = rollouts.filter((rollout) => EXPLAINED.has(rollout.state)).slice(0, MOST_EXPLAINED);
+  await Promise.all(open.map(async (rollout) => {
+    const found = await get(`/rollouts/${encodeURIComponent(rollout.id)}/explain`).catch((error) => {
+      if (error instanceof SignedOutError) throw error;
+      return { sentence: error.message };
+    });
+    rollout.evidence = found.sentence;
+  }));
+  return rollouts;
+}
 
 export function showRollouts(rollouts) {
   if (!rollouts.length) return [empty("No rollouts yet. See first which devices would get what:", "edgeloop rollout start MODEL VERSION --group GROUP --dry-run")];
@@ -15,6 +31,7 @@ function showRollout(rollout, open) {
     h("header", {}, h("h3", {}, `${rollout.model}@${rollout.version}`), h("span", { class: "faint" }, `→ ${rollout.group}`), badge(rollout.state),
       h("span", { class: "push faint" }, ago(rollout.updated))),
     rollout.reason && h("p", { class: "why" }, rollout.reason),
+    rollout.evidence && h("p", { class: "faint", "data-evidence": rollout.id }, rollout.evidence),
     h("ol", { class: "phases" }, rollout.phases.map((phase) => showPhase(phase, phase.index === rollout.phase))),
     h("details", { open, "data-key": `r-${rollout.id}` },
       h("summary", { "data-key": `rs-${rollout.id}` }, `Devices of ${rollout.id}`),

@@ -136,7 +136,7 @@ def test_a_dry_run_shows_who_would_get_what_and_starts_nothing(shell: Shell, fle
     assert shell("rollout start digits 2 --group all --dry-run") == 0
     assert "no variant fits: runtime tflite" in shell.out
     assert fleet.calls[-1][3]["dry_run"] is True
-    assert fleet.calls[-1][3]["phases"] == ["25%", "100%"]
+    assert fleet.calls[-1][3]["policy"] == {}  # what is not said is the server's default
     assert shell("rollout start digits 2 --group all --dry-run -o json") == 0
     assert [row["phase"] for row in shell.json["devices"]] == [0, 1, 1, 1]
     assert "r9" not in fleet.rollouts
@@ -147,13 +147,34 @@ def test_a_rollout_starts_with_its_policy(shell: Shell, fleet: FakeFleet) -> Non
     line += " --soak min_s=2,min_rows=5 --settings health_s=5,threshold=0.7"
     assert shell(line) == 0
     assert fleet.calls[-1][3] == {
-        "model": "digits", "version": 2, "group": "all", "phases": ["1", "100%"], "max_failures": 1, "approval": False,
-        "phase_soak_s": 0.0, "phase_timeout_s": 3600.0, "dry_run": False, "soak": {"min_s": 2.0, "min_rows": 5},
+        "model": "digits", "version": 2, "group": "all", "policy": {"phases": ["1", "100%"], "max_failures": 1},
+        "approval": False, "dry_run": False, "soak": {"min_s": 2.0, "min_rows": 5},
         "settings": {"health_s": 5.0, "threshold": 0.7},
     }  # fmt: skip
     assert "edgeloop rollout watch r9" in shell.err
     assert shell("rollout start digits 2 --group all --soak min=2") == Exit.USAGE
     assert "known are min_s" in shell.err
+
+
+def test_a_policy_comes_from_a_file_and_options_win_over_it(shell: Shell, fleet: FakeFleet, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text('phases = ["5%", "100%"]\nstable = "10%"\nmax_failures = 3\n[metrics.error_ratio]\nmargin = 0.02\n')
+    assert shell(f"rollout start digits 2 --group all --policy {file} --max-failures 1 --phase-soak 60") == 0
+    assert fleet.calls[-1][3]["policy"] == {
+        "phases": ["5%", "100%"], "stable": "10%", "max_failures": 1, "phase_soak_s": 60.0,
+        "metrics": {"error_ratio": {"margin": 0.02}},
+    }  # fmt: skip
+    file.write_text("phases = [")
+    assert shell(f"rollout start digits 2 --group all --policy {file}") == Exit.USAGE
+    assert "is no TOML" in shell.err
+
+
+def test_a_rollout_is_explained_in_numbers_and_a_sentence(shell: Shell) -> None:
+    assert shell("rollout explain r2") == 0
+    for word in ("0 of 3 canary", "error_ratio", "0.0200", "rolls back at 200", "0 bad of 2 devices"):
+        assert word in shell.out
+    assert shell("rollout explain r2 -o json") == 0
+    assert shell.json["stable"] == {"devices": 1, "bad": 0}
 
 
 def test_a_started_rollout_is_watched_to_its_success(shell: Shell) -> None:

@@ -53,7 +53,13 @@ def test_the_whole_fleet_is_shown_live(browser: Browser, url: str) -> None:
     for word in ("gate-zero", "pi-zero-2w · simulated", "fetching", "lost", "digits@2", "µs"):
         assert word in devices
     rollouts = text(browser, "#rollouts")
-    for word in ("halted", "1 device failed, 0 are allowed", "1 of 3", "3 of 20 rows answered NaN"):
+    for word in (
+        "halted",
+        "1 device failed, 0 are allowed",
+        "1 of 3",
+        "3 of 20 rows answered NaN",
+        "0 of 3 canary and",
+    ):
         assert word in rollouts
     assert "tflite-int8" in text(browser, "#models")
     assert "18 of 64 features moved" in text(browser, "#drift")
