@@ -31,6 +31,10 @@ Approval = Annotated[
     Parameter(negative="", help="Let it begin only when another person has approved it: edgeloop rollout approve."),
 ]
 
+Model = Annotated[str, Parameter(help="The model's name.")]
+Version = Annotated[int, Parameter(help="The number of the version.")]
+Group = Annotated[str, Parameter(help="The group of devices.")]
+
 _ROLLOUTS = (
     Column("ID", field("id")),
     Column("MODEL", lambda row: f"{row.get('model')}@{row.get('version')}"),
@@ -73,11 +77,11 @@ def list_rollouts(*, output: Output = "table") -> None:
 
 @app.command
 def start(
-    model: str,
-    version: int,
+    model: Model,
+    version: Version,
     /,
     *,
-    group: str,
+    group: Group,
     policy: str | None = None,
     phase: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     max_failures: int | None = None,
@@ -94,12 +98,6 @@ def start(
 
     Parameters
     ----------
-    model
-        The model's name.
-    version
-        The number of the version.
-    group
-        The group of devices.
     policy
         A file (TOML or JSON) with the whole policy, see docs/how-to/rollouts.md; the options here win over it.
     phase
@@ -119,14 +117,17 @@ def start(
     watch
         Follow it to its end (exit code 0 succeeded, 1 failed, 4 inconclusive).
     """
-    document: dict[str, Any] = {} if policy is None else read_policy(policy)
     said = {"max_failures": max_failures, "phase_soak_s": phase_soak, "phase_timeout_s": phase_timeout}
-    document |= {key: value for key, value in said.items() if value is not None}
-    document |= {"phases": list(phase)} if phase else {}
+    document = _document(policy, said | {"phases": list(phase) or None})
     body = {"model": model, "version": version, "group": group, "policy": document, "approval": approval}
     for key, text, names in (("soak", soak, SOAK), ("settings", settings, SETTINGS)):
         body |= {} if text is None else {key: parse_numbers(text, names)}
     return _plan(body, output) if dry_run else _start(body, output, watch=watch)
+
+
+def _document(file: str | None, said: dict[str, Any]) -> dict[str, Any]:
+    """Return the policy of a file, with what the options say in its place."""
+    return ({} if file is None else read_policy(file)) | {key: said[key] for key in said if said[key] is not None}
 
 
 def _plan(body: dict[str, Any], output: str) -> int:
