@@ -1,4 +1,4 @@
-"""The command `trainer`: fit a recipe, compile a model, verify or report a version folder, list recipes, sign releases.
+"""The command `trainer`: fit, retrain, compile, verify or report a version, list recipes, sign releases.
 
 House rules: parses arguments and prints; the work is in `trainer.pipeline`, imported when it is needed, so that help
 is quick. Progress goes to stderr, results to stdout; exit codes are 0 done, 1 failed, 2 usage, 78 configuration.
@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from trainer.cli_keys import app as keys
 from trainer.cli_options import AS_READ, AS_USUAL, Flag, Reading, Releases, Within
 from trainer.cli_release import delegate, sign, yank
+from trainer.cli_retrain import retrain
 from trainer.cli_runtimes import app as runtimes
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, TrainerError
 
@@ -26,7 +27,7 @@ app = App(
     version_flags=["--version"],
 )
 
-for _more in (runtimes, keys, sign, yank, delegate):
+for _more in (retrain, runtimes, keys, sign, yank, delegate):
     app.command(_more)
 
 

@@ -9,7 +9,8 @@ Flag = Parameter(negative="")
 Releases = Annotated[tuple[str, ...] | None, Parameter(negative="")]
 
 
-def _told(text: str) -> Parameter:
+def told(text: str) -> Parameter:
+    """Return an option's help."""
     return Parameter(help=text, negative="")
 
 
@@ -18,15 +19,15 @@ def _told(text: str) -> Parameter:
 class Reading:
     """What a model from elsewhere and its rows do not say of themselves."""
 
-    target: Annotated[str | None, _told("The target column of a CSV file.")] = None
-    drop: Annotated[tuple[str, ...], _told("A column of a CSV file that is no feature; repeatable.")] = ()
+    target: Annotated[str | None, told("The target column of a CSV file.")] = None
+    drop: Annotated[tuple[str, ...], told("A column of a CSV file that is no feature; repeatable.")] = ()
     task: Annotated[
         Literal["classification", "regression", "clustering", "anomaly"] | None,
-        _told("What an ONNX graph does; estimators say it themselves."),
+        told("What an ONNX graph does; estimators say it themselves."),
     ] = None
-    output: Annotated[str | None, _told("Which output of an ONNX graph holds the scores.")] = None
-    description: Annotated[str, _told("A line for the model card.")] = ""
-    allow_pickle: Annotated[bool, _told("Load a .joblib file, which runs whatever code is in it.")] = False
+    output: Annotated[str | None, told("Which output of an ONNX graph holds the scores.")] = None
+    description: Annotated[str, told("A line for the model card.")] = ""
+    allow_pickle: Annotated[bool, told("Load a .joblib file, which runs whatever code is in it.")] = False
 
 
 @Parameter(name="*")
@@ -36,11 +37,11 @@ class Within:
 
     budget: Annotated[
         float | None,
-        _told("What a smaller variant may lose: points of accuracy, or percent of R²; by default 0.5, or 1."),
+        told("What a smaller variant may lose: points of accuracy, or percent of R²; by default 0.5, or 1."),
     ] = None
     want: Annotated[
         Literal["size", "latency", "both"],
-        _told("Of what the variants within the budget shall have as little as possible."),
+        told("Of what the variants within the budget shall have as little as possible."),
     ] = "both"
 
 

@@ -26,7 +26,7 @@ from trainer.errors import CannotLower, ConfigurationError, GateError, RejectedE
 from trainer.stages import pack
 from trainer.stages.certificate import certify
 from trainer.stages.data import load_data, read_file
-from trainer.stages.fit import fit_recipe
+from trainer.stages.fit import Fitted, fit_recipe
 from trainer.stages.hardening import harden
 from trainer.stages.metrics import check_metrics, main_metric, measure
 from trainer.stages.page import PAGE_NAME, write_page
@@ -93,31 +93,59 @@ def fit_version(recipe: Recipe, order: Order, tell: Listener, seed: int | None =
     """
     declaration = recipe.declaration
     pack.check_target(order.out, force=order.force)
-    names = _metric_names(declaration.task, declaration.metrics, declaration.gates)
+    _metric_names(declaration.task, declaration.metrics, declaration.gates)  # before the work, not after it
     chosen = declaration.split.seed if seed is None else seed
     tell("rows", declaration.data.sklearn or declaration.data.csv or str(declaration.data.callable), 0.0)
     table = load_data(declaration.data, Path(recipe.folder))
-    warnings = _check_columns(table)
     tell("fit", f"{table.rows} rows, {len(table.columns)} features", 0.02)
-    fitted = fit_recipe(recipe, table, chosen)
-    if isinstance(fitted.model, bytes):
-        source = from_onnx(fitted.model, declaration.task, fitted.heldout, None)
-    else:
-        source = estimator_source(fitted.model, SourceKind.RECIPE)
-    if source.task is not declaration.task:
-        raise ConfigurationError(f"the recipe says {declaration.task}, its estimator does {source.task}")
+    return build_fitted(recipe, table, fit_recipe(recipe, table, chosen), order, tell, chosen)
+
+
+def build_fitted(
+    recipe: Recipe,
+    table: Table,
+    fitted: Fitted,
+    order: Order,
+    tell: Listener,
+    seed: int,
+    lineage: Mapping[str, str] | None = None,
+) -> Built:
+    """Build the version folder of a recipe's fitted model; `table` is all rows that it was made and judged with.
+
+    Raises:
+        GateError: a metric misses its threshold; nothing is written.
+        TrainerError: the model cannot be built.
+    """
+    declaration, warnings = recipe.declaration, _check_columns(table)
+    names = _metric_names(declaration.task, declaration.metrics, declaration.gates)
+    source = recipe_source(fitted, declaration.task)
     judging = Judging(
         model=declaration.model,
         metrics=names,
         gates=declaration.gates,
-        seed=chosen,
+        seed=seed,
         description=declaration.description,
         budget=declaration.budget,
-        lineage={"recipe": recipe.name},
+        lineage={"recipe": recipe.name, **(lineage or {})},
     )
     tell("advice", "whether a smaller model would do", 0.1)
     notes = Notes(warnings, advise_refits(source, fitted.train, fitted.heldout, declaration.budget))
     return _build(source, table, (fitted.train, fitted.heldout), judging, order, tell, notes)
+
+
+def recipe_source(fitted: Fitted, task: Task) -> Source:
+    """Return a recipe's fitted model as a source.
+
+    Raises:
+        ConfigurationError: it does another task than the recipe says.
+        RejectedError: it has no scores that a device could give.
+    """
+    if isinstance(fitted.model, bytes):
+        return from_onnx(fitted.model, task, fitted.heldout, None)
+    source = estimator_source(fitted.model, SourceKind.RECIPE)
+    if source.task is not task:
+        raise ConfigurationError(f"the recipe says {task}, its estimator does {source.task}")
+    return source
 
 
 def compile_version(request: CompileRequest, order: Order, tell: Listener) -> Built:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from edge_agent.contract.card import Bound, FrontierPoint, VariantEntry, VersionRecord
 from edge_agent.contract.manifest import Manifest, Runtime, ScoreKind, Task
+from edge_agent.contract.retraining import RetrainVerdict
 from trainer.core.frontier import EXACT, FASTEST, SMALLEST, is_dominated
 from trainer.errors import TrainerError
 
@@ -50,6 +52,22 @@ def print_error(error: TrainerError) -> None:
     console.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
     if error.hint:
         console.print(f"[dim]try:[/dim]   {escape(error.hint)}", soft_wrap=True)
+
+
+def print_verdict(verdict: RetrainVerdict, folder: Path) -> None:
+    """Print how a retrained model did against the running one."""
+    console = _console()
+    table = Table(title=f"{verdict.model}: {verdict.metric} of {verdict.running_variant} and of the retrained model")
+    for place, name in enumerate(("rows", "held out", "running", "retrained", "gain", "at least", "blocks of")):
+        table.add_column(name, justify="left" if place == 0 else "right")
+    compared = {"newest": verdict.newest, "back-test": verdict.backtest, "newest, as built": verdict.built}
+    for name, item in compared.items():
+        if item is not None:
+            figures = f"{item.running:.4f}", f"{item.retrained:.4f}", f"{item.gain:+.4f}", f"{item.lower:+.4f}"
+            table.add_row(name, str(item.rows), *figures, str(item.block))
+    console.print(table)
+    console.print(f"[bold]{'won' if verdict.won else 'lost'}[/bold]: {escape(verdict.reason)}", soft_wrap=True)
+    console.print(f"written to {escape(str(folder))}", soft_wrap=True)
 
 
 def print_built(built: "Built") -> None:

@@ -39,6 +39,18 @@ class Table:
         return Table(self.name, self.columns, self.x[rows], None if self.target is None else self.target[rows])
 
 
+def join_rows(name: str, first: Table, second: Table) -> Table:
+    """Return the rows of two tables with the same columns, one after the other.
+
+    Raises:
+        ValueError: their columns differ, or only one has a target.
+    """
+    if first.columns != second.columns or (first.target is None) != (second.target is None):
+        raise ValueError(f"{first.name} and {second.name} have other columns")
+    both = None if first.target is None or second.target is None else np.concatenate([first.target, second.target])
+    return Table(name, first.columns, np.concatenate([first.x, second.x]), both)
+
+
 def fingerprint(table: Table) -> DataFingerprint:
     """Return the SHA-256 over names, values and target (float64, or UTF-8 text), in order, each part with its length.
 

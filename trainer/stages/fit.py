@@ -32,9 +32,28 @@ def fit_recipe(recipe: Recipe, table: Table, seed: int) -> Fitted:
     Raises:
         ConfigurationError: the recipe's estimator or parameters do not exist or do not fit the data.
     """
+    train, heldout = split_recipe(recipe, table, seed)
+    return fit_rows(recipe, train, heldout, seed)
+
+
+def split_recipe(recipe: Recipe, table: Table, seed: int) -> tuple[Table, Table]:
+    """Return (training rows, held-out rows) of a recipe's data, with the target that its task needs.
+
+    Raises:
+        ConfigurationError: there is no such target, or too few rows.
+    """
     declaration = recipe.declaration
     table = prepare_target(declaration.task, declaration.data.normal, table)
-    train, heldout = split(declaration.task, table, declaration.split.share, seed, declaration.split.stratify)
+    return split(declaration.task, table, declaration.split.share, seed, declaration.split.stratify)
+
+
+def fit_rows(recipe: Recipe, train: Table, heldout: Table, seed: int) -> Fitted:
+    """Fit the recipe's estimator on rows; `heldout` is what it will be judged by.
+
+    Raises:
+        ConfigurationError: the recipe's estimator or parameters do not exist or do not fit the rows.
+    """
+    declaration = recipe.declaration
     if declaration.task is Task.ANOMALY and train.target is not None:
         train = train.take(np.flatnonzero(train.target == 1))
     target = None if declaration.task in (Task.CLUSTERING, Task.ANOMALY) else train.target
