@@ -108,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     orders = parser.add_subparsers(dest="order", required=True)
     make = orders.add_parser("make", help="make a key, and print its public half")
     make.add_argument("key", type=Path)
+    make.add_argument("--public", type=Path, help="write the public half to this file instead")
     one = orders.add_parser("sign", help="sign the automatic versions of a model in an exchange folder")
     one.add_argument("model")
     one.add_argument("folder", type=Path)
@@ -116,9 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.order == "make":
             lines = [make_key(given.key)]
+            if given.public is not None:
+                write_durably(given.public, lines.pop().encode())
         else:
             lines = [f"signed {name}" for name in sign(given.model, given.key, given.folder, datetime.now(UTC))]
-    except AutosignError as error:
+    except (AutosignError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -17,6 +17,7 @@ from fleet_server.builds.releases import Releases
 from fleet_server.builds.sandbox import Limits, choose_sandbox
 from fleet_server.config import ServerConfig
 from fleet_server.core.permissions import Role
+from fleet_server.retraining import build_retraining
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.api_keys import ApiKeys
 from fleet_server.services.assignments import Assigner
@@ -109,8 +110,10 @@ class Composition:
         self.sandbox = choose_sandbox(config.data_dir, required=config.sandbox_required, shown=(releases.folder,))
         rules = BuildRules(self.sandbox.refusal, config.accept_pickles, self.sandbox.bwrap is not None)
         operations = Operations(self._database, config.data_dir / "builds", announcer, clock, rules)
+        shared = self._database, artifacts, announcer, clock
+        self.retraining = build_retraining(shared, models, operations, rollouts, self.trust.tryout.sign_auto)
         limits = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
-        self._builder = Builder(operations, models, self.sandbox, limits, releases)
+        self._builder = Builder(operations, models, self.sandbox, limits, releases, self.retraining.runner)
         self.version = metadata.version("edgeloop")
         self.context = self._context((announcer, artifacts), devices, models, operations, rollouts)
         self.application = build_application(self.context, self.version)
@@ -146,6 +149,7 @@ class Composition:
             release_notice=lambda: self.trust.tryout.notice,
             release_views=ReleaseViews(self._database),
             renewals=self._renewals(clock),
+            retraining=self.retraining.services,
             rollouts=rollouts,
             telemetry=Telemetry(self._database),
             throttle=throttle,
@@ -258,6 +262,7 @@ class Composition:
         self.trust.tryout.turn()
         self.trust.image.refresh()
         self.identities.settle()
+        self.retraining.services.proposals.turn()
         self.controller.tick()
         self.outbox.deliver()
         self.context.auth.save_uses()

@@ -26,6 +26,7 @@ from fleet_server.services.operations import Operations
 from fleet_server.services.release_views import ReleaseViews
 from fleet_server.services.releases import ImageRepository
 from fleet_server.services.renewals import Renewals
+from fleet_server.services.retraining import RetrainingServices
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.throttles import Throttle
@@ -57,6 +58,7 @@ class ApiContext:
     release_notice: Callable[[], str]
     release_views: ReleaseViews
     renewals: Renewals
+    retraining: RetrainingServices
     rollouts: Rollouts
     telemetry: Telemetry
     throttle: Throttle

@@ -1,4 +1,4 @@
-"""Works on builds, one at a time: the trainer compiles and proves in a box, the result is registered like an upload.
+"""Works on builds and trainings, one at a time: the trainer runs in a box, what it made is registered like an upload.
 
 House rules: whatever a foreign model does, it does to a child process with limits and a deadline; a failure carries the
 trainer's own words; a build that was at work when the server stopped has failed, one that waited goes on waiting.
@@ -7,6 +7,7 @@ trainer's own words; a build that was at work when the server stopped has failed
 import contextlib
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -14,10 +15,11 @@ import structlog
 from edge_agent.contract.card import VERSION_NAME
 from fleet_server.builds.child import BuildError, check_plain, run_child
 from fleet_server.builds.releases import Releases
+from fleet_server.builds.retrainer import Retrainer
 from fleet_server.builds.sandbox import Limits, Sandbox
 from fleet_server.services.errors import ServiceError
 from fleet_server.services.models import Models
-from fleet_server.services.operations import BuildRequest, Operations
+from fleet_server.services.operations import STOPPED, BuildRequest, Operations, RetrainRequest
 from fleet_server.store.errors import StoreError
 from fleet_server.store.operations import Operation, OperationState
 
@@ -29,8 +31,15 @@ class Builder:
     """Takes queued builds and works on them in a thread of its own."""
 
     def __init__(
-        self, operations: Operations, models: Models, sandbox: Sandbox, limits: Limits, releases: Releases
+        self,
+        operations: Operations,
+        models: Models,
+        sandbox: Sandbox,
+        limits: Limits,
+        releases: Releases,
+        retrainer: Retrainer,
     ) -> None:
+        self._retrainer = retrainer
         self._operations = operations
         self._models = models
         self._sandbox = sandbox
@@ -43,7 +52,7 @@ class Builder:
         """Begin to work; builds that a former server left half-way have failed."""
         for operation in self._operations.unfinished():
             if operation.state == OperationState.RUNNING:
-                self._operations.fail(operation.id, "the server stopped during this build; ask for it again")
+                self._operations.fail(operation.id, f"{STOPPED} during this build; ask for it again")
         self._operations.sweep()
         self._thread.start()
 
@@ -82,6 +91,9 @@ class Builder:
 
     def _build(self, operation: Operation) -> None:
         self._operations.begin(operation.id)
+        if operation.kind == "retrain":
+            self._retrain(operation, RetrainRequest(**operation.request))
+            return
         request = BuildRequest(**operation.request)
         self._operations.admit(request)  # the server may have started anew since it was asked for
         self._operations.note(operation.id, self._sandbox.notice)
@@ -96,29 +108,49 @@ class Builder:
         with contextlib.suppress(StoreError):  # the database is away: the next start fails it
             self._operations.fail(operation.id, error[:_MAX_ERROR])
 
+    def _retrain(self, operation: Operation, request: RetrainRequest) -> None:
+        self._operations.admit(request)
+        self._operations.note(operation.id, self._sandbox.notice)
+        folder, failed = self._operations.folder_of(operation.id), None
+        words = self._retrainer.prepare(request.proposal, folder)
+        limits = replace(self._limits, timeout_s=min(self._limits.timeout_s, request.training_s))
+        try:
+            self._run_trainer(operation, words, limits)
+        except BuildError as error:
+            if self._ended_by(operation) is not None:
+                raise
+            check_plain(folder)
+            failed = error
+        result = self._retrainer.finish(request.proposal, folder, operation.id, failed)
+        self._operations.note(operation.id, str(result["reason"]))
+        self._operations.succeed(operation.id, result)
+
     def _compile(self, operation: Operation, request: BuildRequest) -> None:
+        self._run_trainer(operation, compile_words(request, self._operations.folder_of(operation.id)), self._limits)
+
+    def _run_trainer(self, operation: Operation, words: list[str], limits: Limits) -> None:
         folder = self._operations.folder_of(operation.id)
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
-
-        def ended_by() -> str | None:
-            if self._operations.is_cancelled(operation.id):
-                return "cancelled"
-            return "the server stopped" if self._stopping.is_set() else None
 
         def tell(line: str) -> None:
             self._operations.note(operation.id, line)
 
         for note in self._releases.notes():
             tell(note)
-        trainer = [*compile_command(request, folder), *self._releases.options()]
-        command = self._sandbox.wrap(trainer, folder, self._limits)
-        run_child(command, folder, self._limits, tell, ended_by, self._releases.environment())
+        trainer = [sys.executable, "-m", "trainer", *words, *self._releases.options()]
+        command = self._sandbox.wrap(trainer, folder, limits)
+        run_child(command, folder, limits, tell, lambda: self._ended_by(operation), self._releases.environment())
         check_plain(folder)
 
+    def _ended_by(self, operation: Operation) -> str | None:
+        if self._operations.is_cancelled(operation.id):
+            return "cancelled"
+        return STOPPED if self._stopping.is_set() else None
 
-def compile_command(request: BuildRequest, folder: Path) -> list[str]:
-    """Return the trainer's command for a build whose files lie in `folder`."""
-    command = [sys.executable, "-m", "trainer", "compile", str(folder / request.source)]
+
+def compile_words(request: BuildRequest, folder: Path) -> list[str]:
+    """Return the trainer's words for a build whose files lie in `folder`."""
+    command = ["compile", str(folder / request.source)]
     command += ["--data", str(folder / request.data), "--target", request.target, "--name", request.model]
     for name in request.drop:
         command += ["--drop", name]

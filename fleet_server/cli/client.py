@@ -60,12 +60,19 @@ class FleetClient:
 
     def upload(self, path: str, files: list[tuple[str, str, Path]], form: Fields) -> Any:
         """Send files as multipart parts of (field, name on the server, local path) with form fields."""
+        return self._send_files("POST", path, files, form)
+
+    def _send_files(self, method: str, path: str, files: list[tuple[str, str, Path]], form: Fields) -> Any:
         with ExitStack() as opened:
             parts = [
                 (field, (name, opened.enter_context(local.open("rb")), "application/octet-stream"))
                 for field, name, local in files
             ]
-            return self._call("POST", path, files=parts, data=dict(form), timeout=UPLOAD_TIMEOUT_S)
+            return self._call(method, path, files=parts, data=dict(form), timeout=UPLOAD_TIMEOUT_S)
+
+    def put(self, path: str, files: list[tuple[str, str, Path]], form: Fields) -> Any:
+        """Send files as `upload` does, in the place of what is at the path."""
+        return self._send_files("PUT", path, files, form)
 
     def stream(self) -> Iterator[tuple[str, Any]]:
         """Yield (event, data) of the server's event stream until the server ends it."""

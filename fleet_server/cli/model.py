@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from fleet_server.cli.client import Fields, connect
 from fleet_server.cli.failures import CommandError
+from fleet_server.cli.lineage import lineage
 from fleet_server.cli.operation import follow_operation
 from fleet_server.cli.output import (
     Column,
@@ -23,8 +24,11 @@ from fleet_server.cli.output import (
     show_size,
     show_time,
 )
+from fleet_server.cli.pipeline import app as pipeline
 
 app = App(name="model", help="Models, versions and their variants.")
+app.command(pipeline)
+app.command(lineage)
 
 _RECORD = "version.json"
 _MODELS = (

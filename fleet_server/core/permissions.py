@@ -42,7 +42,7 @@ MEANING: Mapping[Permission, str] = {
     Permission.TOKENS: "make and revoke enrolment tokens",
     Permission.GROUPS: "make and remove groups",
     Permission.ROLLOUTS: "start, pause, resume, promote and abort rollouts",
-    Permission.PUBLISH: "upload and build versions, cancel builds, push releases",
+    Permission.PUBLISH: "upload, build and retrain versions, set pipelines, cancel builds, push releases",
     Permission.DATA: "read, export and delete labelled rows that devices sent",
     Permission.APPROVE: "approve rollouts and devices",
     Permission.YANK: "withdraw versions and releases",

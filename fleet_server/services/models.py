@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import structlog
+from sqlalchemy import Connection
 
 from edge_agent.contract import codec
 from edge_agent.contract.artifacts import CHUNK_BYTES
@@ -51,8 +52,11 @@ class Models:
         progress: Callable[[str], None] = lambda _line: None,
         *,
         auto: bool = False,
+        saved: Callable[[Connection, models.Version], None] = lambda _connection, _version: None,
     ) -> models.Version:
         """Check, pack and number the version in `folder`; `auto` where automatic retraining made it.
+
+        `saved` is called in the transaction that saves it.
 
         Raises:
             InvalidError: something of it is missing, altered or malformed, or it is of another model.
@@ -68,10 +72,16 @@ class Models:
                 parcels.append(
                     pack_bundle(variant.folder, variant.entry.digest, variant.manifest, self._artifacts, CHUNK_BYTES)
                 )
-        return self._save(checked, tuple(parcels), actor, auto=auto)
+        return self._save(checked, tuple(parcels), actor, saved, auto=auto)
 
     def _save(
-        self, checked: CheckedVersion, parcels: tuple[models.StoredParcel, ...], actor: str, *, auto: bool
+        self,
+        checked: CheckedVersion,
+        parcels: tuple[models.StoredParcel, ...],
+        actor: str,
+        saved: Callable[[Connection, models.Version], None],
+        *,
+        auto: bool,
     ) -> models.Version:
         model, now = checked.record.card.model, self._clock()
         digests = sorted(f"{item.entry.variant}={item.entry.digest}" for item in checked.variants if item.entry.digest)
@@ -91,6 +101,7 @@ class Models:
             record_audit(connection, now, actor, "version_registered", subject, detail)
             event = StoredEvent(now, "server", "version_registered", model=model, fields={"version": str(number)})
             record_event(connection, event, self._announcer)
+            saved(connection, version)
         _log.info("version_registered", model=model, version=number, variants=len(parcels))
         self._sign()
         return version

@@ -1,5 +1,6 @@
 """Long-running operations: asked for here, worked on by `fleet_server.builds`, shown and cancelled here."""
 
+import contextlib
 import math
 import secrets
 import threading
@@ -7,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection
 
 from edge_agent.contract.topics import check_name
 from fleet_server.services.announcements import Announcer
@@ -16,7 +19,7 @@ from fleet_server.services.errors import DeniedError, InvalidError, UnequippedEr
 from fleet_server.services.remains import remove_tree
 from fleet_server.store import operations
 from fleet_server.store.database import Database
-from fleet_server.store.errors import ConflictError
+from fleet_server.store.errors import ConflictError, NotFoundError
 from fleet_server.store.operations import UNFINISHED, Operation, OperationState
 from fleet_server.store.pages import Page, PageRequest
 
@@ -25,6 +28,8 @@ PICKLE_KINDS = (".joblib", ".pkl", ".pickle")
 DATA_KINDS = (".csv", ".npz")
 TASKS = ("classification", "regression", "clustering", "anomaly")
 WANTS = ("size", "latency")
+# How the error of an operation begins that was cut off by a stop of the server, with nothing wrong in it.
+STOPPED = "the server stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,14 @@ class BuildRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainRequest:
+    """A training for a proposal; its files are laid out when it is its turn. `training_s` is what it may take."""
+
+    proposal: str
+    training_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRules:
     """What this server builds: nothing where `refusal` says why; pickles where its operator chose so, and boxed."""
 
@@ -83,8 +96,8 @@ class BuildRules:
     pickles: bool = False
     boxed: bool = True
 
-    def admit(self, request: BuildRequest) -> None:
-        """Let a build pass.
+    def admit(self, request: BuildRequest | RetrainRequest) -> None:
+        """Let a build or a training pass.
 
         Raises:
             UnequippedError: this machine lacks what such a build needs.
@@ -92,7 +105,7 @@ class BuildRules:
         """
         if self.refusal is not None:
             raise UnequippedError(self.refusal)
-        if Path(request.source).suffix not in PICKLE_KINDS:
+        if isinstance(request, RetrainRequest) or Path(request.source).suffix not in PICKLE_KINDS:
             return
         if not self.pickles:
             raise DeniedError(
@@ -139,8 +152,8 @@ class Operations:
                 if place.name not in owed:
                     self.clean(place.name)
 
-    def admit(self, request: BuildRequest) -> None:
-        """Let a build pass that this server does.
+    def admit(self, request: BuildRequest | RetrainRequest) -> None:
+        """Let a build or a training pass that this server does.
 
         Raises:
             UnequippedError: this machine lacks what such a build needs.
@@ -157,6 +170,14 @@ class Operations:
             record_audit(connection, now, actor, "build_queued", identity, {"model": request.model})
         self._wake(operation)
         return operation
+
+    def queue_retraining(self, connection: Connection, model: str, request: RetrainRequest, actor: str) -> str:
+        """Queue a training in the caller's transaction, and return the operation's id."""
+        now = self._clock()
+        made = Operation(self.new_id(), "retrain", model, OperationState.QUEUED, now, now, asdict(request))
+        operations.insert_operation(connection, made)
+        record_audit(connection, now, actor, "retraining_queued", made.id, {"model": model, **made.request})
+        return made.id
 
     def show(self, operation: str) -> Operation:
         """Return an operation.
@@ -197,6 +218,11 @@ class Operations:
             self.clean(operation)
         self._wake(found)
         return found
+
+    def cancel_quietly(self, operation: str | None, actor: str) -> None:
+        """Cancel an operation, if there is one that has not ended."""
+        with contextlib.suppress(NotFoundError, ConflictError):
+            self.cancel(operation or "", actor)
 
     def is_cancelled(self, operation: str) -> bool:
         """Whether an operation was cancelled since the server began."""

@@ -31,6 +31,7 @@ from fleet_server.store.releases import newest_root
 _log = structlog.get_logger(__name__)
 _AUTHOR = "try-out keys"
 _TIMEOUT_S = 120.0
+_AGAIN_MS = 60_000
 _MANUAL = "docs/how-to/releases.md"
 
 RunTrainer = Callable[[Sequence[str]], None]
@@ -46,11 +47,23 @@ def run_trainer(arguments: Sequence[str]) -> None:
     Raises:
         TrainerError: it failed, or took too long.
     """
+    _run(["trainer", *arguments])
+
+
+def run_autosign(arguments: Sequence[str]) -> None:
+    """Run the signer of automatic versions as a child process.
+
+    Raises:
+        TrainerError: it failed, or took too long.
+    """
+    _run(["fleet_server.autosign", *arguments])
+
+
+def _run(words: Sequence[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGELOOP_")}
-    command = [sys.executable, "-m", "trainer", *arguments]
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", *words],
             env=environment,
             capture_output=True,
             text=True,
@@ -59,9 +72,9 @@ def run_trainer(arguments: Sequence[str]) -> None:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise TrainerError(f"the trainer's command cannot be run: {error}") from error
+        raise TrainerError(f"the command {words[0]} cannot be run: {error}") from error
     if done.returncode != 0:
-        raise TrainerError(f"trainer {' '.join(arguments[:2])}: {done.stderr.strip()[-2000:]}")
+        raise TrainerError(f"{' '.join(words[:3])}: {done.stderr.strip()[-2000:]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,10 @@ class TryOut:
         clock: Clock,
         *,
         allowed: bool,
+        autosign: RunTrainer = run_autosign,
     ) -> None:
+        self._autosign = autosign
+        self._again_ms = 0
         self._database = database
         self._artifacts = artifacts
         self._image = image
@@ -128,6 +144,39 @@ class TryOut:
                 waiting = any(not item.auto for item in list_waiting(connection, self._artifacts))
             if waiting:
                 self._sign([])
+
+    def sign_auto(self, model: str) -> None:
+        """Sign a model's automatic versions, where release keys are here: by a key of their own, made at the first.
+
+        What goes wrong is logged, tried again a minute later, and the versions wait.
+        """
+        if not self._ours or self._clock() < self._again_ms:
+            return
+        with self._signing:
+            with self._database.read() as connection:
+                waiting = any(item.auto and item.model == model for item in list_waiting(connection, self._artifacts))
+            if not waiting:
+                return
+            self._again_ms = self._clock() + _AGAIN_MS
+            try:
+                self._sign_auto(model)
+                self._again_ms = 0
+            except (ServiceError, OSError) as error:
+                _log.error("tryout_signing_failed", error=str(error), model=model)
+
+    def _sign_auto(self, model: str) -> None:
+        key, public, done = (self._places.keys / f"auto-{model}.{suffix}" for suffix in ("pem", "json", "delegated"))
+        exchange = str(self._places.exchange)
+        self._write_exchange()
+        if not key.exists():
+            self._autosign(["make", str(key), "--public", str(public)])
+        if not done.exists():  # and never again: a delegation that is gone was taken away by a person
+            self._run(["delegate", exchange, model, "--keys", str(self._places.keys), "--key", str(public)])
+            self._push()
+            done.touch(mode=0o600)
+            self._write_exchange()
+        self._autosign(["sign", model, exchange, "--key", str(key)])
+        self._push()
 
     def turn(self) -> None:
         """Sign above what devices hold, where this server was restored from an old backup."""

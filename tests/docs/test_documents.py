@@ -81,8 +81,8 @@ def test_a_printed_command_exists(document: str, line: str) -> None:
     """Its nouns, verbs and options are those of the command itself."""
     plain = shlex.split(re.sub(r"\$\(.*\)", "x", line), comments=True)
     options = [word.partition("=")[0] for word in plain if word.startswith("--")]
-    verbs = [word for word in plain[:3] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
-    said = next((text for n in (3, 2, 1) if n <= len(verbs) and (text := help_of(tuple(verbs[:n])))), None)
+    verbs = [word for word in plain[:4] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
+    said = next((text for n in (4, 3, 2, 1) if n <= len(verbs) and (text := help_of(tuple(verbs[:n])))), None)
     assert said is not None, f"{document}: {line}"
     assert [option for option in options if option not in said] == [], f"{document}: {line}\n{said}"
 

@@ -50,7 +50,9 @@ def working(fleet: Served, box: Any, releases: Releases | None = None, **limits:
     """A builder at work in a box."""
     context = fleet.server.context
     given = Limits(**({"memory_mb": 4096, "timeout_s": 60} | limits))
-    builder = Builder(context.operations, context.models, box, given, releases or NO_RELEASES)
+    builder = Builder(
+        context.operations, context.models, box, given, releases or NO_RELEASES, fleet.server.retraining.runner
+    )
     builder.start()
     try:
         yield builder

@@ -21,6 +21,11 @@ ROUTES_CHECKED_IN_HANDLERS = {
     ("POST", "/api/v1/rollouts/{rollout}/approve"),
     ("POST", "/api/v1/rollouts/{rollout}/{verb}"),
     ("DELETE", "/api/v1/operations/{operation}"),
+    ("PUT", "/api/v1/models/{model}/pipeline"),
+    ("DELETE", "/api/v1/models/{model}/pipeline"),
+    ("POST", "/api/v1/models/{model}/proposals"),
+    ("POST", "/api/v1/proposals/{proposal}/accept"),
+    ("POST", "/api/v1/proposals/{proposal}/decline"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet_server.builds.builder import compile_command
+from fleet_server.builds.builder import compile_words
 from fleet_server.builds.releases import Releases
 from fleet_server.services.operations import BuildRequest
 from tests.fakes.builds import Pretend, ask, ended, leftovers, real_box, upload, wait_for, wait_until, working
@@ -147,7 +147,7 @@ def test_the_trainer_is_told_all_that_was_asked(tmp_path: Path) -> None:
         allow_pickle=True,
         drop=("date", "row"),
     )
-    told = compile_command(asked, tmp_path)[3:]
+    told = compile_words(asked, tmp_path)
     assert told == [
         *("compile", f"{tmp_path}/source.skops", "--data", f"{tmp_path}/data.csv", "--target", "kind"),
         *(
@@ -166,7 +166,7 @@ def test_the_trainer_is_told_all_that_was_asked(tmp_path: Path) -> None:
         ),
         *("--description=--force", "--allow-pickle", "--out", f"{tmp_path}/out", "--json"),
     ]
-    plain = compile_command(BuildRequest("digits", "source.onnx", "data.npz", "kind"), tmp_path)[3:]
+    plain = compile_words(BuildRequest("digits", "source.onnx", "data.npz", "kind"), tmp_path)
     assert not {"--task", "--budget", "--want", "--drop", "--allow-pickle"} & set(plain)
 
 

@@ -12,10 +12,18 @@ from fleet_server.web import STATIC
 from tests.fakes.web_routes import ROUTES
 
 CLI = Path(__file__).parents[3] / "fleet_server" / "cli"
-CALL = re.compile(r"client\.(get|pages|post|patch|delete|upload)\(\s*f?\"(/[^\"]*)\"")
+CALL = re.compile(r"client\.(get|pages|post|patch|put|delete|upload)\(\s*f?\"(/[^\"]*)\"")
 FETCH = re.compile(r"(?:get|list)\([\"`](/[^\"`]*)[\"`]")
 SEND = re.compile(r"send\(\"([A-Z]+)\", [\"`](/[^\"`]*)[\"`]")
-METHODS = {"get": "get", "pages": "get", "post": "post", "patch": "patch", "delete": "delete", "upload": "post"}
+METHODS = {
+    "get": "get",
+    "pages": "get",
+    "post": "post",
+    "patch": "patch",
+    "put": "put",
+    "delete": "delete",
+    "upload": "post",
+}
 
 
 def plain(path: str) -> str:
