@@ -118,7 +118,7 @@ class MaintenanceWindow:
 def default_metrics() -> dict[Metric, MetricRule]:
     """Return the rules of a policy that names none; that answers differ is what a new version is for: dry run."""
     return {
-        Metric.ERROR_RATIO: MetricRule(0.01),
+        Metric.ERROR_RATIO: MetricRule(0.005),
         Metric.REJECTED_RATIO: MetricRule(0.01),
         Metric.LATENCY_P95: MetricRule(0.5),
         Metric.MEMORY: MetricRule(0.5),
