@@ -39,12 +39,14 @@ from fleet_server.services.groups import Groups
 from fleet_server.services.identities import Identities
 from fleet_server.services.keys import Authority, SigningKey
 from fleet_server.services.models import Models
+from fleet_server.services.monitoring import Monitor
 from fleet_server.services.operations import BuildRules, Operations
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.profiles import load_denials, load_profiles
 from fleet_server.services.recovery import Recovery
 from fleet_server.services.release_views import ReleaseViews
 from fleet_server.services.renewals import ChallengeKey, Renewals
+from fleet_server.services.retention import Housekeeping, Retention
 from fleet_server.services.rollouts import Rollouts
 from fleet_server.services.telemetry import Telemetry
 from fleet_server.services.throttles import Throttle
@@ -99,11 +101,13 @@ class Composition:
         self.recovery = Recovery(self._database, assigner, announcer, clock)
         self.controller = Controller(self._database, assigner, rollouts, self.recovery, announcer, clock)
         self.trust = build_trust(config, self._database, artifacts, (assigner, announcer), clock, trainer)
-        repositories = self.trust.image, self.trust.director
-        self.outbox = Outbox(self._database, artifacts, outside.wire, repositories, clock)
+        self.outbox = Outbox(self._database, artifacts, outside.wire, (self.trust.image, self.trust.director), clock)
         self._issuer = Certificates(self._database, outside.authority, config.certificate_days, clock)
         self.identities = self._identities(announcer, clock)
+        rows_kept = FeedbackRules(config.feedback_kept, config.feedback_days)
+        self.kept = Retention(config.health_kept, config.window_days, config.hour_days, rows_kept)
         self.intake = self._intake(artifacts, announcer, clock)
+        self.housekeeping = Housekeeping(self._database, self.kept, clock)
         devices = Devices(self._database, clock, self._wake.set)
         models = Models(self._database, artifacts, announcer, clock, self.trust.tryout.sign)
         releases = Releases(config.data_dir / "runtimes", devices.reported_runtimes)
@@ -112,6 +116,7 @@ class Composition:
         operations = Operations(self._database, config.data_dir / "builds", announcer, clock, rules)
         shared = self._database, artifacts, announcer, clock
         self.retraining = build_retraining(shared, models, operations, rollouts, self.trust.tryout.sign_auto)
+        self.monitor = Monitor(*shared, self.retraining.services.proposals.consider)
         limits = Limits(config.build_memory_mb, config.build_timeout_s, disk_mb=config.build_disk_mb)
         self._builder = Builder(operations, models, self.sandbox, limits, releases, self.retraining.runner)
         self.version = metadata.version("edgeloop")
@@ -135,7 +140,7 @@ class Composition:
             audit=Audit(self._database, self._config.data_dir / AUDIT_FOLDER, self._outside.signing, clock),
             decisions=Decisions(self._database),
             devices=devices,
-            drift=Drift(self._database, artifacts),
+            drift=Drift(self._database, artifacts, clock),
             enroller=self._enroller(announcer, clock),
             events=Events(self._database),
             explanations=Explanations(self._database, self.controller.observer, clock),
@@ -175,8 +180,7 @@ class Composition:
             announcer,
             clock,
             self._wake.set,
-            self._config.health_kept,
-            FeedbackRules(self._config.feedback_kept, self._config.feedback_days),
+            self.kept,
         )
 
     def _enroller(self, announcer: Announcer, clock: Clock) -> Enroller:
@@ -264,6 +268,8 @@ class Composition:
         self.identities.settle()
         self.retraining.services.proposals.turn()
         self.controller.tick()
+        self.monitor.tick()
+        self.housekeeping.roll_up()
         self.outbox.deliver()
         self.context.auth.save_uses()
         self.context.audit.checkpoint()
@@ -276,7 +282,7 @@ class Composition:
             try:
                 generation = self.turn(generation)
                 if ticks % _FORGET_EVERY_TICKS == 0:
-                    self.intake.forget_old(self._config.window_days)
+                    self.housekeeping.forget_old()
                     self.outbox.tidy()
                     self.outbox.renew()
                     self.identities.settle(all_of_them=True)

@@ -50,6 +50,7 @@ class ServerConfig:
 
     On loopback the server makes its own release keys and signs by them; with `tryout_keys` it does so beyond loopback
     too. `key_passphrase` encrypts the server's online keys where they lie.
+    Windows of devices are kept for `window_days`, and merged by the hour for `hour_days`.
     Of each model the newest `feedback_kept` labelled rows are kept, for `feedback_days`.
     With `approvals` every rollout waits until another person than who started it approves it.
     """
@@ -77,7 +78,8 @@ class ServerConfig:
     key_passphrase: str | None = field(default=None, repr=False)
     approvals: bool = False
     health_kept: int = 500
-    window_days: int = 30
+    window_days: int = 7
+    hour_days: int = 90
     feedback_kept: int = 100_000
     feedback_days: int = 30
 
@@ -91,8 +93,11 @@ class ServerConfig:
             raise ValueError(f"build_sandbox is one of {', '.join(get_args(BuildSandbox))}")
         if not 30 <= self.certificate_days <= 90:
             raise ValueError("certificate_days is 30 to 90")
-        if min(self.health_kept, self.window_days, self.feedback_kept, self.feedback_days) < 1:
-            raise ValueError("health_kept, window_days, feedback_kept and feedback_days are 1 at least")
+        kept = ("health_kept", "window_days", "hour_days", "feedback_kept", "feedback_days")
+        if min(getattr(self, name) for name in kept) < 1:
+            raise ValueError(f"{', '.join(kept)} are 1 at least")
+        if self.hour_days < self.window_days:
+            raise ValueError("hour_days is window_days at least: hours are what is left of windows")
 
     @property
     def loopback(self) -> bool:

@@ -5,6 +5,7 @@ from fastapi import FastAPI, Request
 from fleet_server.api import (
     audit,
     devices,
+    drift,
     explanations,
     feedback,
     fleet,
@@ -38,6 +39,7 @@ ROUTERS = (
     releases.router,
     rollouts.router,
     explanations.router,
+    drift.router,
     telemetry.router,
     feedback.router,
     records.router,

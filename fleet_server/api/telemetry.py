@@ -1,14 +1,12 @@
-"""Health, windows and drift."""
+"""Health and windows."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from edge_agent.contract import codec
 from fleet_server.api.answers import Answer, ListOf, Time
 from fleet_server.api.askers import Reader
 from fleet_server.api.context import Context, Paging
-from fleet_server.core.drift import DriftReport
 from fleet_server.services.clock import iso, parse_iso
 from fleet_server.services.errors import InvalidError
 from fleet_server.store.health import HealthFilter
@@ -36,43 +34,6 @@ class WindowShown(Answer):
     errors: int
     rejected: int
     counts: dict[str, Any]
-
-
-class FeatureShown(Answer):
-    """What is said of one column."""
-
-    feature: str
-    psi: float
-    p_value: float
-    shift_sigma: float
-    missing_ratio: float
-    outside_ratio: float
-    drifted: bool
-    explanation: str
-
-
-class DeviceDrift(Answer):
-    """A device by itself: its state, and the columns that drifted."""
-
-    device: str
-    state: str
-    rows: int
-    windows: int
-    drifted: list[str]
-
-
-class DriftShown(Answer):
-    """Drift of a version in a group."""
-
-    model: str
-    version: int
-    group: str | None
-    state: str
-    rows: int
-    windows: int
-    features: list[FeatureShown]
-    output: FeatureShown | None = None
-    devices: list[DeviceDrift]
 
 
 def read_since(text: str | None, name: str = "since") -> int | None:
@@ -117,29 +78,3 @@ def _window(stored: StoredWindow) -> WindowShown:
     sums = {"rows": counts.rows, "errors": counts.errors, "rejected": counts.rejected}
     plain = {name: getattr(stored, name) for name in WindowShown.model_fields if name not in sums}
     return WindowShown.model_validate(plain | sums)
-
-
-@router.get("/drift")
-def show_drift(
-    context: Context,
-    _asker: Reader,
-    model: Annotated[str, Query(max_length=64)],
-    version: VersionNumber = None,
-    group: Name = None,
-) -> DriftShown:
-    """Say whether a version's inputs and outputs drifted in a group, or in the whole fleet."""
-    found = context.drift.assess(model, version, group)
-    plain = codec.to_plain(found.report)
-    devices = [_device(name, report) for name, report in found.devices]
-    head = {"model": found.model, "version": found.version, "group": found.group}
-    return DriftShown.model_validate(plain | head | {"devices": devices})
-
-
-def _device(name: str, report: DriftReport) -> DeviceDrift:
-    return DeviceDrift(
-        device=name,
-        state=report.state,
-        rows=report.rows,
-        windows=report.windows,
-        drifted=[item.feature for item in report.features if item.drifted],
-    )

@@ -38,6 +38,7 @@ def build_app() -> App:
     app.command(f"{_ROOM}rollout:app", name="rollout", group=FLEET, help="Bring a version to a group, in phases.")
     app.command(f"{_ROOM}proposal:app", name="proposal", group=FLEET, help="Proposals to make a model anew.")
     app.command(f"{_ROOM}drift:drift", name="drift", group=WATCH, help="How inputs and outputs moved.")
+    app.command(f"{_ROOM}drift:drift_policy", name="drift-policy", group=WATCH, help="What drift is judged by.")
     app.command(f"{_ROOM}health:health", name="health", group=WATCH, help="Throughput, latency and errors.")
     app.command(f"{_ROOM}feed:events", name="events", group=WATCH, help="What devices say happened.")
     app.command(f"{_ROOM}feed:decisions", name="decisions", group=WATCH, help="What was decided, why, by whom.")

@@ -54,6 +54,10 @@ class FleetClient:
         """Change what the body names and return the answer."""
         return self._call("PATCH", path, json=body)
 
+    def replace(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Put a document in the place of the one at a path."""
+        return self._call("PUT", path, json=dict(body))
+
     def delete(self, path: str, **params: Any) -> Any:
         """Remove what is at a path; parameters that are None are left out."""
         return self._call("DELETE", path, params=_given(params))

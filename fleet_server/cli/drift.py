@@ -1,8 +1,11 @@
 """`edgeloop drift`: how the inputs and outputs of a model's version moved away from its training data."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from fleet_server.cli.client import connect
+from fleet_server.cli.failures import CommandError, Exit
 from fleet_server.cli.output import Column, Output, bar, field, print_fields, print_json, print_table, say
 
 SHOWN = 20
@@ -27,9 +30,10 @@ def drift(
     version: int | None = None,
     group: str | None = None,
     every: bool = False,
+    devices: str | None = None,
     output: Output = "table",
 ) -> None:
-    """Show drift by feature, the most moved first.
+    """Show whether a version drifted in one sentence, and its features against training, the most moved first.
 
     Parameters
     ----------
@@ -41,13 +45,69 @@ def drift(
         Only the devices of one group.
     every
         All features, not only the first.
+    devices
+        List the devices in this state by themselves: learning, ok, watch, drift, recovered.
     """
     with connect() as client:
-        found = client.get("/drift", model=model, version=version, group=group)
+        found = client.get("/drift", model=model, version=version, group=group, state=devices)
     if output == "json":
         print_json(found)
         return
+    if devices is not None:
+        print_table(found["devices"], _DEVICES)
+        return
     _print(found, every=every)
+
+
+_DEVICES = (
+    Column("DEVICE", field("device")),
+    Column("STATE", field("state")),
+    Column("SINCE", field("since")),
+    Column("WINDOWS", field("windows"), "number"),
+    Column("ROWS", field("rows"), "number"),
+    Column("HOW", field("sentence")),
+)
+
+
+def _truth(truth: dict[str, Any] | None) -> str:
+    return "no labels came back" if not truth else f"{truth.get('state')}: {truth.get('sentence')}"
+
+
+def _count_states(devices: Iterable[dict[str, Any]]) -> str:
+    counts = Counter(str(item.get("state")) for item in devices)
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
+
+
+def drift_policy(model: str, /, *fields: str, output: Output = "table") -> None:
+    """Show what a model's drift is judged by, or set it.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    fields
+        Fields to set, as psi_floor=0.2; those that are left out become the default. Without any, show the policy.
+    """
+    with connect() as client:
+        path = f"/models/{model}/drift-policy"
+        found = client.replace(path, dict(map(_field, fields))) if fields else client.get(path)
+    if output == "json":
+        print_json(found)
+    else:
+        print_fields(sorted(found.items()))
+
+
+def _field(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        equals = ""
+    if not equals:
+        raise CommandError(
+            f"{text!r} is no field of a policy", "a field is name=number", "edgeloop drift-policy --help", Exit.USAGE
+        )
+    return name, int(number) if number.is_integer() else number
 
 
 def _print(found: dict[str, Any], *, every: bool) -> None:
@@ -55,12 +115,14 @@ def _print(found: dict[str, Any], *, every: bool) -> None:
     moved = found.get("output") or {}
     print_fields(
         [
-            ("state", found.get("state")),
+            ("state", f"{found.get('state')}, since {found.get('since')}"),
+            ("verdict", found.get("sentence")),
+            ("accuracy", _truth(found.get("truth"))),
             ("rows", found.get("rows")),
             ("windows", found.get("windows")),
             ("drifted features", f"{sum(bool(row.get('drifted')) for row in features)} of {len(features)}"),
             ("output", moved.get("explanation") or moved),
-            ("devices", [item if isinstance(item, str) else item.get("device") for item in found.get("devices", ())]),
+            ("devices", _count_states(found.get("devices", ()))),
         ]
     )
     if not features:

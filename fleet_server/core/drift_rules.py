@@ -97,7 +97,9 @@ def kolmogorov_p(counts: Sequence[int], baseline: Sequence[int]) -> float:
 def judge_feature(baseline: FeatureBaseline, counts: FeatureCounts) -> Moved:
     """Compare one input column with its baseline."""
     n, m = counts.n, sum(baseline.counts)
-    p_shape = _union(chi_square_p(counts.bins, baseline.counts), kolmogorov_p(counts.bins, baseline.counts))
+    p_shape = chi_square_p(counts.bins, baseline.counts)
+    if not baseline.categories:  # the order of categories means nothing
+        p_shape = _union(p_shape, kolmogorov_p(counts.bins, baseline.counts))
     p_range = _union(excess_tail(counts.under, n, 0, m), excess_tail(counts.over, n, 0, m))
     p_missing = excess_tail(counts.missing, n + counts.missing, baseline.missing, m + baseline.missing)
     seen = (*counts.bins, counts.under, counts.over, counts.missing)
@@ -106,7 +108,7 @@ def judge_feature(baseline: FeatureBaseline, counts: FeatureCounts) -> Moved:
     return Moved(
         psi=population_stability(seen, known),
         p_value=_union(p_shape, p_range, p_missing),
-        shift_sigma=counts.total / n if n and baseline.std > 0 else 0.0,
+        shift_sigma=counts.total / n if n and baseline.std > 0 and not baseline.categories else 0.0,
         missing_ratio=counts.missing / all_rows if all_rows else 0.0,
         outside_ratio=(counts.under + counts.over) / n if n else 0.0,
         words=_describe(baseline, counts),
@@ -140,12 +142,26 @@ def _describe(baseline: FeatureBaseline, counts: FeatureCounts) -> str:
     told = []
     if counts.missing and counts.missing / (n + counts.missing) > 0.01:
         told.append(f"is missing in {counts.missing / (n + counts.missing):.0%} of the rows")
-    if n:
+    if n and baseline.categories:
+        told += _describe_categories(baseline, counts)
+    elif n:
         told += _describe_level(baseline, counts)
         for count, side in ((counts.under, "below"), (counts.over, "above")):
             if count / n > 0.01:
                 told.append(f"lies {side} the training range in {count / n:.0%} of the rows")
     return ", ".join(told) or "changed its shape"
+
+
+def _describe_categories(baseline: FeatureBaseline, counts: FeatureCounts) -> list[str]:
+    told, n, m = [], counts.n, sum(baseline.counts)
+    if counts.over / n > 0.01:
+        told.append(f"is of an unknown category in {counts.over / n:.0%} of the rows")
+    shares = [(a / n, b / m) for a, b in zip(counts.bins, baseline.counts, strict=True)] if m else []
+    if shares:
+        place = max(range(len(shares)), key=lambda index: abs(shares[index][0] - shares[index][1]))
+        now, then = shares[place]
+        told.append(f"is {baseline.categories[place]:g} in {now:.0%} of the rows, {then:.0%} before")
+    return told
 
 
 def _describe_level(baseline: FeatureBaseline, counts: FeatureCounts) -> list[str]:

@@ -5,6 +5,7 @@ House rules: every function returns the probability of a value at least as extre
 """
 
 import math
+from functools import lru_cache
 
 _EPSILON = 1e-15
 _TINY = 1e-300
@@ -50,6 +51,38 @@ def kolmogorov_tail(distance: float, n: int, m: int) -> float:
         if term < _EPSILON * abs(total):
             break
     return min(1.0, max(0.0, 2.0 * total))
+
+
+@lru_cache(maxsize=4096)
+def student_critical(tail: float, freedom: int) -> float:
+    """Return the t that a Student variable of `freedom` degrees of freedom exceeds with probability `tail`.
+
+    By bisection on `student_tail`.
+
+    Raises:
+        ValueError: `tail` is not above 0 and below 0.5, or `freedom` below 1.
+    """
+    if not 0 < tail < 0.5 or freedom < 1:
+        raise ValueError(f"a tail is above 0 and below 0.5, and freedom 1 at least, not {tail} and {freedom}")
+    low, high = 0.0, 1.0
+    while student_tail(high, freedom) > tail:
+        high *= 2.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_tail(middle, freedom) > tail else (low, middle)
+        if high - low < 1e-10 * high:
+            break
+    return high
+
+
+def binomial_tail(count: int, n: int, share: float) -> float:
+    """Return the probability of `count` or more of `n` where each has the probability `share`."""
+    if count <= 0:
+        return 1.0
+    terms = (
+        math.exp(_log_choose(n, k) + k * math.log(share) + (n - k) * math.log1p(-share)) for k in range(count, n + 1)
+    )
+    return min(1.0, sum(terms))
 
 
 def excess_tail(count: int, n: int, known: int, m: int) -> float:

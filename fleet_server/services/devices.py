@@ -18,6 +18,7 @@ from edge_agent.contract.states import Presence
 from edge_agent.contract.windows import Window
 from fleet_server.core.devices import judge_report
 from fleet_server.core.ordering import judge_reported, judge_status
+from fleet_server.core.packed_counts import UnreadableCountsError
 from fleet_server.core.selectors import SelectorError, check_label, matches
 from fleet_server.services.announcements import Announcer
 from fleet_server.services.audit import record_audit
@@ -25,10 +26,11 @@ from fleet_server.services.clock import Clock
 from fleet_server.services.controller import Controller
 from fleet_server.services.errors import InvalidError
 from fleet_server.services.events import record_event
-from fleet_server.services.feedback import FeedbackRules, expire_feedback, take_feedback
+from fleet_server.services.feedback import take_feedback
 from fleet_server.services.groups import read_selector, subject_of
 from fleet_server.services.identities import Identities
 from fleet_server.services.releases import ImageRepository
+from fleet_server.services.retention import Retention
 from fleet_server.services.wire import Wire
 from fleet_server.store import desired, devices, events, groups, health, proofs, windows
 from fleet_server.store.artifacts import ArtifactFolder
@@ -39,7 +41,6 @@ from fleet_server.store.pages import Page, PageRequest, encode_cursor
 from fleet_server.store.recovery import find_held
 
 _log = structlog.get_logger(__name__)
-_DAY_MS = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,7 @@ class DeviceIntake:
         announcer: Announcer,
         clock: Clock,
         wake: Callable[[], None],
-        health_kept: int,
-        feedback_rules: FeedbackRules,
+        kept: Retention,
     ) -> None:
         self._image = image
         self._database = database
@@ -89,8 +89,7 @@ class DeviceIntake:
         self._announcer = announcer
         self._clock = clock
         self._wake = wake
-        self._health_kept = health_kept
-        self._feedback_rules = feedback_rules
+        self._kept = kept
 
     def public_key(self, device: str) -> bytes | None:
         """Return a device's raw Ed25519 public key, or None where it is not enrolled or takes no part."""
@@ -157,19 +156,26 @@ class DeviceIntake:
         with self._database.write() as connection:
             if devices.find_active(connection, device) is not None:
                 now = self._clock()
-                health.insert_health(connection, device, message, now, self._health_kept)
+                health.insert_health(connection, device, message, now, self._kept.health)
                 devices.save_seen(connection, device, now)
 
     def on_window(self, window: Window) -> None:
         """Take in a signed window; a repeat replaces."""
         with self._database.write() as connection:
-            if devices.find_active(connection, window.device) is not None:
-                windows.save_window(connection, window, self._clock())
+            if devices.find_active(connection, window.device) is None:
+                return
+            try:
+                kept = windows.save_window(connection, window, self._clock(), self._kept.window_days)
+            except UnreadableCountsError as error:
+                _log.warning("window_refused", device=window.device, number=window.number, reason=str(error))
+                return
+        if not kept:
+            _log.info("late_window_dropped", device=window.device, boot=window.boot, number=window.number)
 
     def on_feedback(self, rows: FeedbackRows) -> None:
         """Take in signed labelled rows; a repeat replaces."""
         with self._database.write() as connection:
-            take_feedback(connection, rows, self._clock(), self._feedback_rules)
+            take_feedback(connection, rows, self._clock(), self._kept.feedback)
 
     def on_event(self, event: Event) -> None:
         """Take in a signed event, once."""
@@ -194,12 +200,6 @@ class DeviceIntake:
         if stored is not None:
             sent = self._wire.answer(device, get, frozenset(stored.digests), self._artifacts.read)
             _log.info("chunks_repaired", device=device, wanted=len(get.digests), sent=sent)
-
-    def forget_old(self, window_days: int) -> None:
-        """Delete windows and labelled rows older than the server keeps."""
-        with self._database.write() as connection:
-            expire_feedback(connection, self._clock(), self._feedback_rules)
-            windows.forget_windows(connection, self._clock() - window_days * _DAY_MS)
 
 
 class Devices:

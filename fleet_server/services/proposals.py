@@ -7,13 +7,14 @@ training found comes in through `win` and `lose`, in the transaction of what fol
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Soak
+from fleet_server.core.drift_findings import DriftAlert
 from fleet_server.core.pipelines import Pipeline
 from fleet_server.core.proposal_machine import ProposalMove, ProposalMoveError, ProposalState, next_state
 from fleet_server.core.proposals import BY_HAND, Facts, History, Opening, Proposal, Step, decide_opening, decide_step
@@ -34,18 +35,6 @@ from fleet_server.store.pages import Page, PageRequest
 
 _log = structlog.get_logger(__name__)
 AUTHOR = "retraining"
-
-
-class Alert(Protocol):
-    """What was found in the field; see `fleet_server.core.drift_findings.DriftAlert`."""
-
-    model: str
-    version: int
-    group: str | None
-    state: str
-    cause: Any
-    sentence: str
-    evidence: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +70,7 @@ class Proposals:
         self._sign = sign
         self._facts = ProposalFacts(operations)
 
-    def consider(self, connection: Connection, alert: Alert) -> None:
+    def consider(self, connection: Connection, alert: DriftAlert) -> None:
         """Open a proposal for what was found, where the model's pipeline asks for one, in the caller's transaction."""
         evidence = {"group": alert.group, "state": str(alert.state), **dict(alert.evidence)}
         ask = Ask("monitor", str(alert.cause), alert.sentence, evidence, alert.version)

@@ -263,25 +263,6 @@ distributed = Table(
     PrimaryKeyConstraint("cohort", "parcel"),
 )
 
-windows = Table(
-    "windows",
-    metadata,
-    _order(),
-    _device(),
-    Column("model", String(64), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("boot", BigInteger, nullable=False),
-    Column("number", BigInteger, nullable=False),
-    Column("digest", String(64), nullable=False),
-    _time("started"),
-    _time("ended"),
-    _time("received"),
-    _json("counts"),
-    UniqueConstraint("device", "model", "version", "boot", "number"),
-    Index("ix_windows_model_version", "model", "version"),
-    sqlite_autoincrement=True,
-)
-
 health = Table(
     "health",
     metadata,

@@ -238,12 +238,24 @@ def drift(model: str, number: int) -> dict[str, Any]:
         "model": model,
         "version": number,
         "state": "drift",
+        "since": iso(120),
+        "sentence": "pixel_3_4 rose by about 0.6 σ on 2 of 2 devices (against their own past), since yesterday.",
+        "evidence": {},
+        "truth": {"state": "ok", "since": iso(300), "sentence": "accuracy is about 96.0%.", "evidence": {}},
         "rows": 1240,
         "windows": 12,
         "features": features,
         "output": {"psi": 0.31, "p_value": 1e-9, "drifted": True, "explanation": "label 4 from 10 % to 27 %"},
         "devices": [
-            {"device": name, "state": "drift", "rows": 620, "windows": 6, "drifted": ["pixel_3_4"]}
+            {
+                "device": name,
+                "state": "drift",
+                "since": iso(90),
+                "rows": 620,
+                "windows": 6,
+                "learnt": 24,
+                "sentence": "pixel_3_4 rose by about 0.6 σ",
+            }
             for name in ("gate-zero", "shed-tflite")
         ],
     }

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from fleet_server.store import schema_feedback  # noqa: F401 - its tables
+from fleet_server.store import schema_feedback, schema_monitoring  # noqa: F401 - their tables
 from fleet_server.store.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)

@@ -36,14 +36,21 @@ export function showDrift(drift, choice) {
     return [empty(drift.note || "No windows yet: a device closes one after an hour or 10,000 rows, unless its settings say otherwise.", `edgeloop drift ${choice.model}`)];
   }
   const moved = features.filter((one) => one.drifted);
+  const alone = (drift.devices || []).filter((one) => one.state === "drift");
   const sorted = [...features].sort((a, b) => (b.psi || 0) - (a.psi || 0));
   const grid = pixels(features);
   return [h("div", { class: "card drift" },
     h("div", { class: "row" }, badge(drift.state), h("span", {}, `${moved.length} of ${features.length} features moved`),
-      h("span", { class: "faint" }, `${number(drift.rows)} rows in ${number(drift.windows)} windows of ${devices(drift)}`)),
+      h("span", { class: "faint" }, `${number(drift.rows)} rows in ${number(drift.windows)} windows of ${devices(drift)}`),
+      drift.since && h("span", { class: "faint" }, "since ", h("time", { datetime: drift.since }, drift.since))),
+    drift.sentence && h("p", { class: "verdict" }, drift.sentence),
+    drift.truth && h("p", { class: "row" }, badge(drift.truth.state), h("span", {}, drift.truth.sentence)),
     drift.output && (drift.output.explanation || drift.output.drifted) && h("p", {}, "Answers: ", drift.output.explanation || "moved"),
     h("div", { class: "drift-body" }, grid && map(grid), bars(sorted.slice(0, grid ? 10 : BARS))),
-    h("details", { "data-key": "drift-table" }, h("summary", { "data-key": "drift-summary" }, "All features as a table"), table("Drift by feature", COLUMNS, sorted)))];
+    h("details", { "data-key": "drift-table" }, h("summary", { "data-key": "drift-summary" }, "All features as a table"), table("Drift by feature", COLUMNS, sorted)),
+    alone.length > 0 && h("details", { "data-key": "drift-devices" },
+      h("summary", { "data-key": "drift-devices-summary" }, alone.length === 1 ? "1 device drifts by itself" : `${alone.length} devices drift by themselves`),
+      table("Devices that drift by themselves", DEVICE_COLUMNS, alone)))];
 }
 
 function devices(drift) {
@@ -58,6 +65,12 @@ const COLUMNS = [
   ["Shift in σ", (row) => number(row.shift_sigma, 3), "num"],
   ["Verdict", (row) => badge(row.drifted ? "drifted" : "steady")],
   ["Explanation", (row) => row.explanation || ""],
+];
+
+const DEVICE_COLUMNS = [
+  ["Device", (row) => h("strong", {}, row.device)],
+  ["Since", (row) => row.since || ""],
+  ["How", (row) => row.sentence || ""],
 ];
 
 function bars(rows) {

@@ -142,12 +142,14 @@ def test_drift_rises_on_moved_rows_and_not_on_others(fleet: Served) -> None:
     south = fleet.enrol("pi-s", fleet.token(labels={"site": "south"}))
     for number in range(1, 6):
         fleet.server.intake.on_window(window_of(north, digest, number, (250, 250, 250, 250)))
-        fleet.server.intake.on_window(window_of(south, digest, number, (900, 50, 25, 25)))
+        fleet.server.intake.on_window(window_of(south, digest, number, (980, 10, 5, 5)))
+        fleet.clock.pass_s(60)
+        fleet.turn()
     calm = fleet.call("GET", "/drift?model=digits&version=1&group=north")
     moved = fleet.call("GET", "/drift?model=digits&group=south")
-    assert calm["state"] == "ok"
+    assert calm["state"] == "learning"
     assert not any(item["drifted"] for item in calm["features"])
-    assert (moved["state"], moved["rows"], moved["windows"]) == ("drift", 5000, 5)
+    assert (moved["state"], moved["rows"], moved["windows"]) == ("drift", 3000, 3)
     assert [item["device"] for item in moved["devices"]] == ["pi-s"]
     assert all(item["drifted"] for item in moved["features"])
 

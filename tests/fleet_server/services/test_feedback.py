@@ -70,7 +70,7 @@ def test_the_oldest_rows_go_over_the_cap_and_after_their_days_and_are_counted(fl
     assert kept(fleet) == [("pi-1", float(number)) for number in (4, 3, 2) for _ in range(3)]
     assert (totals(fleet)["rows"], totals(fleet)["capped"], totals(fleet)["expired"]) == (9, 3, 0)
     fleet.clock.pass_s(5.5 * DAY_S)
-    fleet.server.intake.forget_old(30)
+    fleet.server.housekeeping.forget_old()
     assert kept(fleet) == [("pi-1", 4.0)] * 3
     assert (totals(fleet)["rows"], totals(fleet)["capped"], totals(fleet)["expired"]) == (3, 3, 6)
 

@@ -1,0 +1,167 @@
+"""New windows of one bundle, judged device by device: what was known of the devices becomes what is known now.
+
+House rules: a device's windows are taken in their order; the k-th windows of all devices are judged at once. Windows of
+too few rows are merged until they are a look. A device that changes to another bundle of its version learns anew.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.contract.windows import merge
+from fleet_server.core.count_arrays import CountArrays, read_arrays
+from fleet_server.core.drift_devices import DeviceLooks, judge_devices
+from fleet_server.core.drift_findings import describe
+from fleet_server.core.drift_machine import DriftState, add_look, confirmed_columns, next_state, weigh
+from fleet_server.core.drift_memory import Memory, deviations, learn, new_memory, pack_memory, unpack_memories
+from fleet_server.core.drift_policy import DriftPolicy
+from fleet_server.core.drift_shown import pack_shown, shown_of
+from fleet_server.core.packed_counts import pack_counts, shape_of, unpack_counts
+from fleet_server.core.yardstick import Columns, Yardstick, columns_of
+from fleet_server.store.drift import DeviceDrift
+from fleet_server.store.windows import StoredWindow
+
+Floats = NDArray[np.float64]
+# So many devices at once keep the arrays within a processor's cache.
+_TOGETHER = 250
+_SAID = 3
+
+
+def since_of(before: DriftState, state: DriftState, since: int, now: int) -> int:
+    """Return since when a state holds: drift began when the first of its looks moved."""
+    return since if state is before or (before is DriftState.WATCH and state is DriftState.DRIFT) else now
+
+
+def judge_windows(
+    yardstick: Yardstick,
+    windows: Iterable[StoredWindow],
+    known: Mapping[str, DeviceDrift],
+    policy: DriftPolicy,
+    now: int,
+) -> dict[str, DeviceDrift]:
+    """Return what is known of the devices after these windows of one bundle, which are in their order."""
+    found = dict(known)
+    waves: list[list[StoredWindow]] = []
+    turns: dict[str, int] = {}
+    for window in windows:
+        turn = turns[window.device] = turns.get(window.device, -1) + 1
+        if turn == len(waves):
+            waves.append([])
+        waves[turn].append(window)
+    for wave in waves:
+        for start in range(0, len(wave), _TOGETHER):
+            part = [
+                (window, _begin(found.get(window.device), window, now)) for window in wave[start : start + _TOGETHER]
+            ]
+            found.update((item.device, item) for item in _judge_part(yardstick, part, policy, now))
+    return found
+
+
+def _begin(known: DeviceDrift | None, window: StoredWindow, now: int) -> DeviceDrift:
+    if known is not None and known.digest == window.digest:
+        return known
+    return DeviceDrift(window.device, window.model, window.version, window.digest, DriftState.LEARNING, now)
+
+
+def _judge_part(
+    yardstick: Yardstick, part: list[tuple[StoredWindow, DeviceDrift]], policy: DriftPolicy, now: int
+) -> list[DeviceDrift]:
+    counts, fits = read_arrays([window.packed for window, _ in part], yardstick.shape)
+    waiting: list[DeviceDrift] = []
+    whole: list[tuple[StoredWindow, DeviceDrift]] = []
+    merged: list[bytes] = []
+    for place, (window, known) in enumerate(part):
+        if not fits[place]:
+            continue
+        known = replace(known, windows=known.windows + 1, rows=known.rows + int(counts.rows[place]))
+        packed = _gather(known.pending, window.packed, yardstick)
+        if int(counts.rows[place]) < policy.min_rows and unpack_counts(packed).rows < policy.min_rows:
+            waiting.append(replace(known, pending=packed))
+        else:
+            whole.append((window, replace(known, pending=None)))
+            merged.append(packed)
+    if not whole:
+        return waiting
+    looks, _ = read_arrays(merged, yardstick.shape)
+    return waiting + _take_looks(yardstick, whole, looks, policy, now)
+
+
+def _gather(pending: bytes | None, packed: bytes, yardstick: Yardstick) -> bytes:
+    if pending is None:
+        return packed
+    before = unpack_counts(pending)
+    return pack_counts(merge(before, unpack_counts(packed))) if shape_of(before) == yardstick.shape else packed
+
+
+def _take_looks(
+    yardstick: Yardstick,
+    whole: list[tuple[StoredWindow, DeviceDrift]],
+    counts: CountArrays,
+    policy: DriftPolicy,
+    now: int,
+) -> list[DeviceDrift]:
+    known = [item for _, item in whole]
+    columns, rows = columns_of(yardstick, counts), counts.rows.astype(np.float64)
+    memory = _memories(yardstick, known)
+    learnt = memory.windows >= policy.learning_windows
+    past = deviations(yardstick, columns, memory)
+    # While a device learns, its past is a few windows: so scaled, what it deviates varies as a window alone does.
+    scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
+    past = past[0] * scale, past[1] * scale
+    moved = np.zeros((len(known), yardstick.columns), np.bool_)
+    after = list(known)
+    places = np.flatnonzero(learnt)
+    if len(places):
+        looks = judge_devices(yardstick, _some(columns, places), rows[places], memory.take(places), policy)
+        for row, place in enumerate(places):
+            after[place] = _decide(yardstick, known[place], looks, row, policy, now)
+            moved[place, list(confirmed_columns(after[place].looks, policy.confirm, policy.psi_floor))] = True
+    places = np.flatnonzero(~learnt)
+    if len(places):
+        part = memory.take(places)
+        learn(yardstick, _some(columns, places), rows[places], part)
+        for row, place in enumerate(places):
+            packed = pack_memory(part, row, yardstick)
+            after[place] = replace(known[place], memory=packed, learnt=int(part.windows[row]))
+    shown = pack_shown(yardstick, shown_of(yardstick, columns, past, moved))
+    return [
+        replace(item, look=look, look_at=now, look_n=window.n)
+        for item, look, (window, _) in zip(after, shown, whole, strict=True)
+    ]
+
+
+def _memories(yardstick: Yardstick, known: list[DeviceDrift]) -> Memory:
+    memory = new_memory(yardstick, len(known))
+    held = np.array([place for place, item in enumerate(known) if item.memory], np.intp)
+    if len(held):
+        memory.put(held, unpack_memories([known[place].memory for place in held], yardstick))
+    return memory
+
+
+def _some(columns: Columns, places: NDArray[np.intp]) -> Columns:
+    return Columns(columns.bins[places], columns.extras[places], columns.shift[places])
+
+
+def _decide(
+    yardstick: Yardstick, known: DeviceDrift, found: DeviceLooks, row: int, policy: DriftPolicy, now: int
+) -> DeviceDrift:
+    looks = add_look(known.looks, found.look(row), policy.of)
+    state = next_state(known.state, weigh(looks, policy.confirm, policy.psi_floor))
+    confirmed = confirmed_columns(looks, policy.confirm, policy.psi_floor)
+    sentence = known.sentence if state is DriftState.DRIFT else ""
+    newest = [column for column in confirmed if found.ways[row, column]]
+    if newest:
+        newest.sort(key=lambda column: -float(found.psi[row, column]))
+        sentence = "; ".join(_say(yardstick, found, row, column) for column in newest[:_SAID])
+        sentence += f"; {len(newest) - _SAID} more columns moved" if len(newest) > _SAID else ""
+    since = since_of(known.state, state, known.since, now)
+    return replace(known, state=state, since=since, looks=looks, sentence=sentence)
+
+
+def _say(yardstick: Yardstick, found: DeviceLooks, row: int, column: int) -> str:
+    share = found.shares[row, column]
+    place = int(np.argmax(np.abs(share)))
+    words = describe(yardstick, column, found.figures[row, column].tolist(), (place, float(share[place])))
+    return f"{words} (PSI {found.psi[row, column]:.2f})"
