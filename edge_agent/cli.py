@@ -191,6 +191,7 @@ def _status(options: argparse.Namespace, config: AgentConfig) -> int:
             last = status.outcome
             print(f"last      document {last.desired_seq} {last.result}: {last.reason} {last.detail}".rstrip())
         print(f"spool     {status.spool_n} messages wait")
+        print(f"feedback  labelled rows {'may be sent' if status.feedback else 'stay here'}")
     return DONE if alive else UNHEALTHY
 
 

@@ -2,7 +2,7 @@
 
 House rules: WAL, written in batches, since a message written by itself costs an SD card 37 kB. A message that is
 acknowledged before its batch is written never touches the disk; what is in memory may be lost in a power cut, but for
-events, which are written and flushed at once (`synchronous=NORMAL`, and FULL for them). The file is capped by
+events and windows under way, which are flushed (`synchronous=NORMAL`, and FULL for them). The file is capped by
 `max_page_count`, kept well above the cap on payloads, because a full database cannot even delete. A disk that is full
 or failing stops nothing: messages wait in a little memory, and what is sent already is deleted later. Losses are
 counted, over restarts, until they are told.
@@ -12,40 +12,22 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from edge_agent.adapters.held_windows import HeldWindows, Holder
+from edge_agent.adapters.spool_file import MIB, connect
 from edge_agent.adapters.sqlite_errors import is_damage
-from edge_agent.core.spool_rules import Priority, Spooled, choose_dropped
+from edge_agent.core.spool_rules import Message, Priority, Spooled, choose_dropped
 
-MIB = 1024 * 1024
 BATCH = 32
 # What waits in memory for a disk that cannot be written.
 MEMORY_BYTES = 256 * 1024
-_PAGE_BYTES = 4096
-_WAL_PAGES = 64
 _ROW_OVERHEAD = 128
 # What an event takes at most.
 _EVENT_BYTES = 2048
-_TABLES = """
-CREATE TABLE IF NOT EXISTS message (number INTEGER PRIMARY KEY AUTOINCREMENT, priority INTEGER NOT NULL,
-    topic TEXT NOT NULL, expiry_s INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-"""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message to publish at QoS 1; `number` is given by the spool and orders by age."""
-
-    topic: str
-    payload: bytes
-    priority: Priority
-    expiry_s: int
-    number: int = 0
 
 
 class Spool:
@@ -70,6 +52,8 @@ class Spool:
         written = dict(self._db.execute("SELECT name, value FROM counter").fetchall())
         self.losses = Counter({priority: int(written.get(_lost(priority), 0)) for priority in Priority})
         self._losses_written = Counter(self.losses)
+        self._held = HeldWindows(connection)
+        self.release()  # nobody goes on counting what was under way before this start
 
     @classmethod
     def open(cls, path: Path, cap_mb: float) -> Self:
@@ -80,19 +64,19 @@ class Spool:
         """
         try:
             try:
-                return cls(_connect(path, cap_mb), int(cap_mb * MIB))
+                return cls(connect(path, cap_mb), int(cap_mb * MIB))
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if not is_damage(error):
                     raise
                 _log.error("spool_damaged detail=%r", str(error))
                 for suffix in ("", "-wal", "-shm"):
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
-                spool = cls(_connect(path, cap_mb), int(cap_mb * MIB))
+                spool = cls(connect(path, cap_mb), int(cap_mb * MIB))
                 spool.losses[Priority.EVENT] += 1
                 return spool
         except (sqlite3.Error, OSError) as error:
             _log.error("spool_in_memory detail=%r", str(error))
-            return cls(_connect(":memory:", cap_mb), MEMORY_BYTES)
+            return cls(connect(":memory:", cap_mb), MEMORY_BYTES)
 
     def close(self) -> None:
         """Write what is in memory and close."""
@@ -128,21 +112,33 @@ class Spool:
         """How many messages were lost, and not told yet."""
         return self.losses.total()
 
-    def put(self, message: Message) -> bool:
+    def hold(self, holder: Holder, message: Message) -> None:
+        """Keep the newest copy of a window under way, instead of the copy before; on disk with the next `flush`."""
+        self._held.keep(holder, message)
+
+    def release(self, worker: int | None = None) -> None:
+        """Spool what is held of a worker that is gone, or of all, as windows that are closed."""
+        for holder, message in self._held.of(worker).items():
+            self.put(message, instead_of=holder)
+
+    def put(self, message: Message, instead_of: Holder | None = None) -> bool:
         """Keep a message until it is acknowledged; the least important go when there is no room.
 
-        Returns whether it was kept.
+        A window takes the place of its copy held for `instead_of`, in one transaction and at once, so that it can
+        never be there twice. Returns whether the message was kept.
         """
         self._last += 1
         numbered = Message(message.topic, message.payload, message.priority, message.expiry_s, self._last)
         size = _size(numbered)
-        if self._size + size > self._cap and not self._make_room(Spooled(self._last, message.priority, size)):
+        fits = self._size + size <= self._cap or self._make_room(Spooled(self._last, message.priority, size))
+        was_held = instead_of is not None and self._held.drop(instead_of)
+        if not fits:
             self.losses[message.priority] += 1
             return False
         self._buffer[self._last] = numbered
         self._count += 1
         self._size += size
-        if len(self._buffer) - self._refused >= BATCH or message.priority is Priority.EVENT:
+        if was_held or len(self._buffer) - self._refused >= BATCH or message.priority is Priority.EVENT:
             self.flush()
         return self._last in self._buffer or not self._buffer
 
@@ -161,7 +157,7 @@ class Spool:
 
     def flush(self) -> None:
         """Write the messages in memory as one transaction; on a failing disk they wait, a few of them."""
-        if not (self._buffer or self._sent or self.losses != self._losses_written):
+        if not (self._buffer or self._sent or self._held.unwritten or self.losses != self._losses_written):
             return
         rows = [(m.number, int(m.priority), m.topic, m.expiry_s, m.payload) for m in self._buffer.values()]
         urgent = any(message.priority is Priority.EVENT for message in self._buffer.values())
@@ -251,6 +247,7 @@ class Spool:
         """Do the work, what is to be deleted and the count of losses as one transaction; return whether it was done."""
         deleted, losses = [], Counter(self.losses)
         try:
+            flush = flush or self._held.unwritten
             self._db.execute("PRAGMA synchronous=FULL" if flush else "PRAGMA synchronous=NORMAL")
             with self._db:
                 for number in self._sent:
@@ -261,11 +258,13 @@ class Spool:
                 if losses != self._losses_written:
                     counts = [(_lost(priority), losses[priority]) for priority in Priority]
                     self._db.executemany("INSERT OR REPLACE INTO counter VALUES (?, ?)", counts)
+                self._held.write()
                 work()
         except sqlite3.Error as error:
             _log.warning("spool_unwritable detail=%r", str(error))
             return False
         self._sent.clear()
+        self._held.written()
         self._losses_written = losses
         self._count -= len(deleted)
         self._size -= sum(int(size) for (size,) in deleted)
@@ -278,19 +277,3 @@ def _lost(priority: Priority) -> str:
 
 def _size(message: Message) -> int:
     return len(message.payload) + len(message.topic.encode()) + _ROW_OVERHEAD
-
-
-def _connect(path: Path | str, cap_mb: float) -> sqlite3.Connection:
-    db = sqlite3.connect(path)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        # Half as much again, and a megabyte: rows, indexes and free pages besides the payloads counted here.
-        db.execute(f"PRAGMA max_page_count={int((cap_mb * 1.5 + 1) * MIB / _PAGE_BYTES):d}")
-        db.execute("PRAGMA cache_size=-256")
-        db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES:d}")
-        db.execute(f"PRAGMA journal_size_limit={4 * _WAL_PAGES * _PAGE_BYTES:d}")
-        db.executescript(_TABLES)
-    except (sqlite3.Error, UnicodeDecodeError):
-        db.close()
-        raise
-    return db

@@ -24,13 +24,12 @@ from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
     MAX_LINE_BYTES,
     Answer,
-    Beat,
     Command,
+    Configure,
+    Drain,
     Drained,
-    Loaded,
-    LoadFailed,
-    Serving,
-    WindowClosed,
+    Load,
+    Serve,
     read_line,
     write_line,
 )
@@ -212,11 +211,11 @@ class _Reader:
             self._refuse(str(error))
             return
         match message:
-            case Loaded() | LoadFailed() | Serving() | Beat() | WindowClosed() | Drained():
+            case Load() | Serve() | Configure() | Drain():
+                self._refuse(f"a worker does not send {type(message).__name__}")
+            case _:
                 self._drained = self._drained or isinstance(message, Drained)
                 self._put(WorkerSaid(self._number, message))
-            case _:
-                self._refuse(f"a worker does not send {type(message).__name__}")
 
     def _refuse(self, why: str) -> None:
         self._broke_protocol = why

@@ -24,6 +24,7 @@ class PayloadType(StrEnum):
     REPORTED = "application/vnd.edgeloop.reported+json"
     EVENT = "application/vnd.edgeloop.event+json"
     WINDOW = "application/vnd.edgeloop.window+json+zlib"
+    PACKED_WINDOW = "application/vnd.edgeloop.window+packed"
     FEEDBACK = "application/vnd.edgeloop.feedback+json+zlib"
     RENEWAL = "application/vnd.edgeloop.renewal+json"
 
@@ -76,8 +77,8 @@ def seal(kind: PayloadType, payload: bytes, keyid: str, signature: bytes) -> byt
     return codec.encode(sealed)
 
 
-def open_envelope(data: bytes, expected: PayloadType) -> Envelope:
-    """Parse an envelope of the expected type; its signatures are *not* checked here.
+def open_envelope(data: bytes, *expected: PayloadType) -> Envelope:
+    """Parse an envelope of one of the expected types; its signatures are *not* checked here.
 
     Raises:
         codec.MalformedError: too large, no envelope, or of another type.
@@ -85,23 +86,24 @@ def open_envelope(data: bytes, expected: PayloadType) -> Envelope:
     if len(data) > MAX_ENVELOPE_BYTES:
         raise codec.MalformedError(f"Envelope: {len(data)} bytes are over the limit of {MAX_ENVELOPE_BYTES}")
     found = codec.decode(Envelope, data)
-    if found.payloadType is not expected:
-        raise codec.MalformedError(f"Envelope: expected {expected}, found {found.payloadType}")
+    if found.payloadType not in expected:
+        raise codec.MalformedError(f"Envelope: expected {' or '.join(expected)}, found {found.payloadType}")
     return found
 
 
-def deflate(plain: bytes) -> bytes:
-    """Compress a payload whose type ends in +zlib."""
-    return zlib.compress(plain, 9)
+def deflate(plain: bytes, dictionary: bytes = b"") -> bytes:
+    """Compress a payload whose type ends in +zlib; `dictionary` is what both ends know of it."""
+    stream = zlib.compressobj(9, zdict=dictionary)
+    return stream.compress(plain) + stream.flush()
 
 
-def inflate(packed: bytes) -> bytes:
+def inflate(packed: bytes, dictionary: bytes = b"") -> bytes:
     """Expand a payload whose type ends in +zlib, to at most `MAX_PAYLOAD_BYTES`.
 
     Raises:
         codec.MalformedError: not zlib, cut short, or larger.
     """
-    stream = zlib.decompressobj()
+    stream = zlib.decompressobj(zdict=dictionary)
     try:
         plain = stream.decompress(packed, MAX_PAYLOAD_BYTES)
     except zlib.error as error:

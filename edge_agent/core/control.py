@@ -11,7 +11,8 @@ supervisor ends.
                         ◄───────────  Serving()
     Configure(settings, thresholds)►
                         ◄───────────  Beat(...) every `beat_s` from its main loop, from Serving on
-                        ◄───────────  WindowClosed(...) whenever a window closes
+                        ◄───────────  WindowUnderWay(...) every `snapshot_s`, where more was counted
+                        ◄───────────  FeedbackSample(...)?, WindowClosed(...) whenever a window closes
     Drain(deadline_s) ─────────────►  stops accepting, answers open connections once more, closes its windows
                         ◄───────────  WindowClosed(...)*, then Drained(); the process ends with status 0
 """
@@ -19,14 +20,17 @@ supervisor ends.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from edge_agent.contract import codec
+from edge_agent.contract.feedback import LabelledRow
 from edge_agent.contract.messages import AgentSettings, Proof
 from edge_agent.contract.states import Reason
 from edge_agent.contract.windows import WindowCounts
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
+# With the worker's beat and the spool's batches, less than 60 s of a window are lost in a power cut.
+SNAPSHOT_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,19 @@ class LoadModel:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load these bundles; replay golden vectors and measure those whose digest is in `prove`."""
+    """Load these bundles; replay golden vectors and measure those whose digest is in `prove`.
+
+    Copies of windows under way come every `snapshot_s`. Inputs of answered rows are kept for feedback where this
+    device's own configuration allows it (`feedback`).
+    """
 
     models: tuple[LoadModel, ...]
     prove: tuple[str, ...]
     settings: AgentSettings
     device: str
     beat_s: float = 1.0
+    snapshot_s: float = SNAPSHOT_S
+    feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +147,37 @@ class WindowClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowUnderWay:
+    """A copy of the window that a model's worker counts into; the next copy, or the closed window, replaces it."""
+
+    model: str
+    version: int
+    digest: str
+    started: int
+    ended: int
+    counts: WindowCounts
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSample:
+    """Labelled rows of the window that is closed next: a uniform sample of those whose truth came back."""
+
+    model: str
+    version: int
+    digest: str
+    columns: tuple[str, ...]
+    rows: tuple[LabelledRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """Every connection was answered and every window handed over."""
 
 
 Command = Load | Serve | Configure | Drain
-Answer = Loaded | LoadFailed | Serving | Beat | WindowClosed | Drained
+Answer = Loaded | LoadFailed | Serving | Beat | WindowUnderWay | FeedbackSample | WindowClosed | Drained
 
-_KINDS: Mapping[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (Load, Serve, Configure, Drain, Loaded, LoadFailed, Serving, Beat, WindowClosed, Drained)
-}
+_KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Answer))}
 
 
 def write_line(message: Command | Answer) -> bytes:

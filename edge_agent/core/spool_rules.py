@@ -1,6 +1,7 @@
 """What the telemetry spool gives up when it is full: least important first, oldest first within that.
 
-House rules: events say what happened and are dropped last; windows are evidence; health is for dashboards alone.
+House rules: events say what happened and are dropped last; windows are evidence; health is for dashboards alone;
+labelled rows are large, and many others are as good. The numbers of priorities are on disk and never change.
 """
 
 from collections.abc import Iterable
@@ -11,9 +12,21 @@ from enum import IntEnum
 class Priority(IntEnum):
     """Importance of a spooled message; the greatest is kept the longest."""
 
+    FEEDBACK = -1
     HEALTH = 0
     WINDOW = 1
     EVENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to publish at QoS 1; `number` is given by the spool and orders by age."""
+
+    topic: str
+    payload: bytes
+    priority: Priority
+    expiry_s: int
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 
 from edge_agent.contract.baseline import Baseline
 from edge_agent.contract.windows import LATENCY_BUCKETS
-from edge_agent.core.telemetry import CountingTable, Tally
+from edge_agent.core.telemetry import INVALID, MISSING, OVER, UNDER, CountingTable, Tally
 
 MIN_ROWS_FOR_PSI = 200
 _FLOOR = 1e-4
-_EXTRA = 4
 
 
 def training_counts(baseline: Baseline, table: CountingTable) -> NDArray[np.float64]:
     """Return the baseline's counts as (features, bins), padded with zeros to the table's width."""
-    counts = np.zeros((table.features, table.width - _EXTRA))
+    counts = np.zeros((table.features, max(table.bins)))
     for index, feature in enumerate(baseline.features):
         counts[index, : len(feature.counts)] = feature.counts
     return counts
@@ -32,9 +31,9 @@ def max_psi(training: NDArray[np.float64], table: CountingTable, tallies: tuple[
     """
     merged = _merged(tallies)
     last = np.array(table.bins) - 1
-    live = merged[:, :-_EXTRA].astype(np.float64)
-    live[:, 0] += merged[:, -4]
-    live[np.arange(table.features), last] += merged[:, -3]
+    live = merged[:, :UNDER].astype(np.float64)
+    live[:, 0] += merged[:, UNDER]
+    live[np.arange(table.features), last] += merged[:, OVER]
     n, m = live.sum(axis=1), training.sum(axis=1)
     known = (n >= MIN_ROWS_FOR_PSI) & (m > 0)
     if not known.any():
@@ -50,8 +49,8 @@ def max_psi(training: NDArray[np.float64], table: CountingTable, tallies: tuple[
 def missing_and_range_ratio(tallies: tuple[Tally, ...]) -> tuple[float, float]:
     """Return the shares of missing values among all, and of values outside of the training range among finite ones."""
     merged = _merged(tallies).sum(axis=0)
-    under, over, missing, invalid = (int(count) for count in merged[-_EXTRA:])
-    finite = int(merged[:-_EXTRA].sum()) + under + over
+    under, over, missing, invalid = (int(merged[slot]) for slot in (UNDER, OVER, MISSING, INVALID))
+    finite = int(merged[:UNDER].sum()) + under + over
     seen = finite + missing + invalid
     return (missing / seen if seen else 0.0), ((under + over) / finite if finite else 0.0)
 

@@ -133,7 +133,8 @@ def _compose(
     disk = Disk(chunks, slots, inputs.put)
     broker = _broker(config, identity, topics, boot, inputs)
     reporter = Reporter(device, boot, topics, DeviceKey(bytes.fromhex(identity.seed)), capabilities)
-    telemetry = Telemetry(spool, reporter, capabilities, now, random.random())  # noqa: S311 - a place in time, no secret
+    phase, allows = random.random(), config.telemetry.feedback  # noqa: S311 - a place in time, no secret
+    telemetry = Telemetry(spool, reporter, capabilities, now, phase, allows_feedback=allows)
     fetcher = Fetcher(device, topics, broker, chunks, disk, config.fetch, lambda: system.disk_free_mb(state_dir))
     memory_mb = worker_memory_mb(config, board.profile)
     service = _service(config, memory_mb, command, listeners, inputs)
@@ -156,8 +157,15 @@ def _compose(
 
 
 def _update_settings(config: AgentConfig, device: str, memory_mb: float) -> UpdateSettings:
-    worker = config.worker
-    return UpdateSettings(device, memory_mb, config.telemetry.beat_s, worker.load_timeout_s + worker.hang_s)
+    worker, telemetry = config.worker, config.telemetry
+    return UpdateSettings(
+        device,
+        memory_mb,
+        telemetry.beat_s,
+        worker.load_timeout_s + worker.hang_s,
+        telemetry.snapshot_s,
+        telemetry.feedback,
+    )
 
 
 def _connect(broker: Broker, state_dir: Path, identity: Identity) -> None:
@@ -222,6 +230,7 @@ def _blank_status(config: AgentConfig, device: str, boot: int, tcp: socket.socke
         desired_seq=updates.update.highest_seq,
         running=(),
         spool_n=0,
+        feedback=config.telemetry.feedback,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_agent.contract import codec
 from edge_agent.contract.manifest import Runtime
 from edge_agent.contract.profile import Profile
+from edge_agent.core.control import SNAPSHOT_S
 
 _GENERIC_PROFILE = "generic"
 _FALLBACK_MEMORY_MB = 512.0
@@ -99,15 +100,21 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryConfig:
-    """Telemetry: the cap of the spool, how often the worker gives its counts, the rate of what was kept while away."""
+    """Telemetry: the cap of the spool, how often the worker gives its counts, the rate of what was kept while away.
+
+    A window under way is kept every `snapshot_s`. With `feedback` rows whose truth came back may be sent to the
+    server, as many as it asks for.
+    """
 
     spool_mb: float = 16.0
     beat_s: float = 1.0
     backfill_per_s: float = 2.0
+    snapshot_s: float = SNAPSHOT_S
+    feedback: bool = False
 
     def __post_init__(self) -> None:
-        if self.spool_mb < 1 or self.beat_s <= 0 or self.backfill_per_s <= 0:
-            raise ValueError("spool_mb is 1 at least, beat_s and backfill_per_s above 0")
+        if self.spool_mb < 1 or min(self.beat_s, self.backfill_per_s, self.snapshot_s) <= 0:
+            raise ValueError("spool_mb is 1 at least, beat_s, backfill_per_s and snapshot_s above 0")
 
 
 @dataclass(frozen=True, slots=True)

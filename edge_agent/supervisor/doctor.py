@@ -49,6 +49,7 @@ def examine(config: AgentConfig, epoch_s: float, *, is_running: bool) -> tuple[F
         *_denied(config),
         _port(config, is_running),
         _clock(epoch_s),
+        _feedback(config),
     )
 
 
@@ -146,3 +147,9 @@ def _clock(epoch_s: float) -> Finding:
         hint = "set the time, or enable systemd-timesyncd; updates work without, certificates do not"
         return Finding(Grade.WARN, "the clock is before 2026", hint)
     return Finding(Grade.OK, "the clock is plausible")
+
+
+def _feedback(config: AgentConfig) -> Finding:
+    if config.telemetry.feedback:
+        return Finding(Grade.OK, "labelled rows may be sent to the server (telemetry.feedback)")
+    return Finding(Grade.OK, "labelled rows stay on this device (telemetry.feedback is off)")

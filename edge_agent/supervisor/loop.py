@@ -106,6 +106,8 @@ class Loop:
             case WorkerSaid() | WorkerGone():
                 for news in self._parts.service.handle(item, now):
                     self._handle_news(news, now)
+                if isinstance(item, WorkerGone):
+                    self._parts.telemetry.gone(item.worker)
             case ChunkStored(digest):
                 self._parts.fetcher.stored(digest, now)
             case ChunkRefused(digest, detail):
@@ -147,8 +149,8 @@ class Loop:
         match news:
             case news_room.Counted(worker, beat):
                 telemetry.counted(worker, beat)
-            case news_room.Window(closed):
-                telemetry.window(closed)
+            case news_room.Told():
+                telemetry.told(news)
             case news_room.ServingLost(reason, detail, storm):
                 code = EventCode.WORKER_HUNG if reason is Reason.WORKER_HUNG else EventCode.WORKER_CRASHED
                 again = "; it does so again and again" if storm else ""
@@ -247,8 +249,10 @@ class Loop:
             match item:
                 case WorkerSaid() | WorkerGone():
                     for news in self._parts.service.handle(item, self._clock()):
-                        if isinstance(news, news_room.Window):
-                            self._parts.telemetry.window(news.closed)
+                        if isinstance(news, news_room.Told):
+                            self._parts.telemetry.told(news)
+                    if isinstance(item, WorkerGone):
+                        self._parts.telemetry.gone(item.worker)
                 case Acked():
                     self._parts.uplink.acked(item, now)
                 case Disconnected():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from edge_agent.contract.messages import Proof
 from edge_agent.contract.states import Reason
-from edge_agent.core.control import Beat, WindowClosed
+from edge_agent.core.control import Beat, FeedbackSample, WindowClosed, WindowUnderWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,11 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A window that a worker closed."""
+class Told:
+    """What a worker counted: a window that it closed, a copy of one under way, or labelled rows."""
 
-    closed: WindowClosed
+    worker: int
+    what: WindowClosed | WindowUnderWay | FeedbackSample
 
 
-News = Proven | TrialFailed | NowServing | ServingLost | Worn | Guilty | Counted | Window
+News = Proven | TrialFailed | NowServing | ServingLost | Worn | Guilty | Counted | Told

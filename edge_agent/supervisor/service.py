@@ -18,12 +18,14 @@ from edge_agent.core.control import (
     Beat,
     Drain,
     Drained,
+    FeedbackSample,
     Load,
     Loaded,
     LoadFailed,
     Serve,
     Serving,
     WindowClosed,
+    WindowUnderWay,
 )
 from edge_agent.core.retry import Backoff, CrashLog
 from edge_agent.core.suspect_rules import StrikeLog, judge_memory
@@ -34,8 +36,8 @@ from edge_agent.supervisor.news import (
     NowServing,
     Proven,
     ServingLost,
+    Told,
     TrialFailed,
-    Window,
     Worn,
 )
 from edge_agent.supervisor.worker_phases import Phase, ServiceTimes, Worker, configuration, overdue, same_bundles
@@ -157,7 +159,9 @@ class Service:
         return self._said(worker, event, now)
 
     def _said(self, worker: Worker, event: WorkerSaid, now: float) -> tuple[News, ...]:
-        if worker.killed and not isinstance(event.answer, WindowClosed):
+        if isinstance(event.answer, (WindowClosed, WindowUnderWay, FeedbackSample)):
+            return (Told(worker.process.number, event.answer),)
+        if worker.killed:
             return ()
         match event.answer:
             case Loaded(proofs):
@@ -168,8 +172,6 @@ class Service:
                 return self._now_serving(worker, now)
             case Beat() as beat:
                 return self._beat(worker, beat, now)
-            case WindowClosed() as closed:
-                return (Window(closed),)
             case Drained():
                 return ()
 

@@ -17,7 +17,10 @@ FILE_NAME = "status.json"
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """The agent at `ts` (epoch ms). `api_url` has the real port; `desired_seq` is the newest document taken in."""
+    """The agent at `ts` (epoch ms). `api_url` has the real port; `desired_seq` is the newest document taken in.
+
+    `feedback` says whether this device's configuration allows labelled rows to be sent.
+    """
 
     device: str
     boot: int
@@ -33,6 +36,7 @@ class AgentStatus:
     spool_n: int
     progress: Progress | None = None
     outcome: Outcome | None = None
+    feedback: bool = False
 
 
 def write_status(state_dir: Path, status: AgentStatus) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge_agent.adapters import system
-from edge_agent.adapters.spool import Message, Spool
+from edge_agent.adapters.held_windows import Holder
+from edge_agent.adapters.spool import Spool
 from edge_agent.contract.messages import Capabilities, Health
 from edge_agent.contract.states import EventCode
-from edge_agent.core.control import Beat, ModelBeat, WindowClosed
+from edge_agent.core.control import Beat, FeedbackSample, ModelBeat, WindowClosed, WindowUnderWay
 from edge_agent.core.health_rules import Counters, HealthLedger
-from edge_agent.core.spool_rules import Priority
+from edge_agent.core.spool_rules import Message, Priority
+from edge_agent.supervisor.news import Told
 from edge_agent.supervisor.reporter import Reporter, epoch_ms
 
 _FLUSH_S = 10.0
@@ -38,7 +40,14 @@ class Telemetry:
     """
 
     def __init__(
-        self, spool: Spool, reporter: Reporter, board: Callable[[], Capabilities], started: float, phase: float = 0.0
+        self,
+        spool: Spool,
+        reporter: Reporter,
+        board: Callable[[], Capabilities],
+        started: float,
+        phase: float = 0.0,
+        *,
+        allows_feedback: bool = False,
     ) -> None:
         self._spool = spool
         self._reporter = reporter
@@ -47,9 +56,11 @@ class Telemetry:
         self._ledger = HealthLedger()
         self._cpu = system.CpuMeter()
         self._phase = phase
+        self._allows_feedback = allows_feedback
         self._health_at = float("inf")  # until `hasten` knows the interval
         self._flush_at = started + _FLUSH_S
         self._losses_at = started
+        self._numbers: dict[Holder, int] = {}
 
     @property
     def spooled(self) -> int:
@@ -62,9 +73,39 @@ class Telemetry:
         """Spool a signed event."""
         self._spool.put(self._reporter.event(code, detail, model, fields))
 
-    def window(self, closed: WindowClosed) -> None:
-        """Spool a signed window."""
-        self._spool.put(self._reporter.window(closed))
+    def told(self, news: Told) -> None:
+        """Take in what a worker counted."""
+        match news.what:
+            case WindowUnderWay():
+                self.hold(news.worker, news.what)
+            case WindowClosed():
+                self.window(news.worker, news.what)
+            case FeedbackSample():
+                self.feedback(news.what)
+
+    def hold(self, worker: int, under_way: WindowUnderWay) -> None:
+        """Keep a signed copy of a window under way: whatever ends the worker or the device, it will be sent."""
+        holder = Holder(worker, under_way.model)
+        if holder not in self._numbers:
+            self._numbers[holder] = self._reporter.next_window()
+        self._spool.hold(holder, self._reporter.window(under_way, self._numbers[holder]))
+
+    def window(self, worker: int, closed: WindowClosed) -> None:
+        """Spool a signed window, under the number of its copies where there are any."""
+        holder = Holder(worker, closed.model)
+        number = self._numbers.pop(holder, None) or self._reporter.next_window()
+        self._spool.put(self._reporter.window(closed, number), instead_of=holder)
+
+    def feedback(self, sample: FeedbackSample) -> None:
+        """Spool labelled rows, signed; nothing where this device's configuration does not allow it."""
+        if self._allows_feedback:
+            for message in self._reporter.feedback(sample):
+                self._spool.put(message)
+
+    def gone(self, worker: int) -> None:
+        """A worker has ended: what it had not closed is closed with its last copy."""
+        self._numbers = {holder: number for holder, number in self._numbers.items() if holder.worker != worker}
+        self._spool.release(worker)
 
     def counted(self, worker: int, beat: Beat) -> None:
         """Take in a beat of the serving worker."""

@@ -8,7 +8,7 @@ from edge_agent.adapters.artifacts import ChunkStore, RejectedBytesError
 from edge_agent.adapters.slots import Slots
 from edge_agent.contract.messages import AgentSettings, Capabilities, Desired, DesiredBundle, Outcome
 from edge_agent.contract.states import EventCode, Reason, Result, UpdateState
-from edge_agent.core.control import Load, LoadModel
+from edge_agent.core.control import SNAPSHOT_S, Load, LoadModel
 from edge_agent.core.update_machine import Update
 from edge_agent.supervisor.disk import Disk
 from edge_agent.supervisor.fetching import Fetcher
@@ -50,6 +50,8 @@ class UpdateSettings:
     worker_memory_mb: float
     beat_s: float
     restore_timeout_s: float
+    snapshot_s: float = SNAPSHOT_S
+    feedback: bool = False
 
 
 def make_load(
@@ -61,7 +63,7 @@ def make_load(
 ) -> Load:
     """Return what a worker shall load for a set, without disabled digests; no set is an empty load."""
     if desired is None:
-        return Load((), (), AgentSettings(), settings.device, settings.beat_s)
+        return _load((), (), AgentSettings(), settings)
     models = tuple(
         LoadModel(
             model=bundle.model,
@@ -74,7 +76,14 @@ def make_load(
         for bundle in desired.bundles
         if bundle.digest not in disabled
     )
-    return Load(models, prove, desired.settings, settings.device, settings.beat_s)
+    return _load(models, prove, desired.settings, settings)
+
+
+def _load(
+    models: tuple[LoadModel, ...], prove: tuple[str, ...], reporting: AgentSettings, settings: UpdateSettings
+) -> Load:
+    own = settings.device, settings.beat_s, settings.snapshot_s, settings.feedback
+    return Load(models, prove, reporting, *own)
 
 
 def damaged(slots: Slots, desired: Desired | None) -> tuple[tuple[DesiredBundle, str], ...]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from edge_agent.adapters.broker import Acked, Broker
 from edge_agent.adapters.journal import Journal
-from edge_agent.adapters.spool import Message, Spool
+from edge_agent.adapters.spool import Spool
 from edge_agent.contract import codec
 from edge_agent.contract.messages import Status
 from edge_agent.contract.states import Presence
 from edge_agent.contract.topics import Topics, Up
 from edge_agent.core.backfill_rules import Pace, fresh_after, new_pace
-from edge_agent.core.spool_rules import Priority
+from edge_agent.core.spool_rules import Message, Priority
 from edge_agent.supervisor.reporter import epoch_ms
 
 _WINDOW = 16

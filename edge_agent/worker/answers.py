@@ -1,6 +1,7 @@
 """What was answered, kept for a while by prediction id, so that a true label can be compared with it.
 
-House rules: bounded in predictions and in rows; the oldest go first; feedback is taken once for each prediction.
+House rules: bounded in predictions, in rows and in numbers of inputs; the oldest go first; feedback is taken once for
+each prediction. Inputs are kept only where the caller gives them, which is where this device may send labelled rows.
 """
 
 import itertools
@@ -9,11 +10,18 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_agent.core.labels import LabelRule
 from edge_agent.worker.engine import BadInputError, Prediction
 
+Matrix = NDArray[np.float32]
+
 KEPT_PREDICTIONS = 4096
 KEPT_ROWS = 65_536
+# 1 MiB of float32 for each model.
+KEPT_INPUTS = 262_144
 
 
 class Answers:
@@ -23,23 +31,40 @@ class Answers:
         # Not a plain dict: its first key is found by a scan over all that were deleted before it.
         self._kept: OrderedDict[str, list[Any]] = OrderedDict()
         self._rows = 0
+        self._inputs: OrderedDict[str, Matrix] = OrderedDict()
+        self._values = 0
         self._lock = threading.Lock()
         # The prefix keeps ids apart between workers and models, without a clock or a file.
         self._prefix = os.urandom(4).hex() + "-"
         self._numbers = itertools.count(1)
 
-    def keep(self, prediction: Prediction, given_id: str = "") -> str:
-        """Keep a prediction and return its id: the client's own, or a new one."""
+    def keep(self, prediction: Prediction, given_id: str = "", inputs: Matrix | None = None) -> str:
+        """Keep a prediction, with its inputs where they are given, and return its id: the client's own, or a new one.
+
+        The inputs of the oldest go where they are more than `KEPT_INPUTS` numbers; what was answered is kept on.
+        """
         name = given_id or self._prefix + str(next(self._numbers))
         rows = prediction.values if prediction.indices is None else prediction.indices.tolist()
         with self._lock:
             if given_id:
                 self._rows -= len(self._kept.pop(name, ()))
+                self._drop_inputs(name)
             self._kept[name] = rows
             self._rows += len(rows)
             while len(self._kept) > KEPT_PREDICTIONS or (self._rows > KEPT_ROWS and len(self._kept) > 1):
-                self._rows -= len(self._kept.popitem(last=False)[1])
+                oldest, dropped = self._kept.popitem(last=False)
+                self._rows -= len(dropped)
+                self._drop_inputs(oldest)
+            if inputs is not None:
+                self._inputs[name] = inputs
+                self._values += inputs.size
+                while self._values > KEPT_INPUTS:
+                    self._drop_inputs(next(iter(self._inputs)))
         return name
+
+    def inputs(self, name: str) -> Matrix | None:
+        """Return the inputs (rows, columns) of a prediction, None where they are not kept."""
+        return self._inputs.get(name)
 
     def find(self, name: str) -> list[Any] | None:
         """Return what was answered; None where the id is unknown, too old or already had its feedback."""
@@ -50,7 +75,12 @@ class Answers:
         with self._lock:
             found = self._kept.pop(name, None)
             self._rows -= len(found or ())
+            self._drop_inputs(name)
             return found is not None
+
+    def _drop_inputs(self, name: str) -> None:
+        if (inputs := self._inputs.pop(name, None)) is not None:
+            self._values -= inputs.size
 
 
 def judge_feedback(rule: LabelRule, answered: list[Any], truth: list[Any]) -> tuple[int, int, float]:

@@ -22,6 +22,7 @@ from edge_agent.adapters.marks import Marker
 from edge_agent.contract.messages import Proof
 from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
+    SNAPSHOT_S,
     Beat,
     Command,
     Configure,
@@ -33,13 +34,13 @@ from edge_agent.core.control import (
     LoadModel,
     Serve,
     Serving,
-    WindowClosed,
 )
 from edge_agent.worker.channel import ControlChannel, SupervisorGoneError
 from edge_agent.worker.local_api import LocalApi
 from edge_agent.worker.memory import read_memory
 
 if TYPE_CHECKING:
+    from edge_agent.worker.meter import Counted
     from edge_agent.worker.serving import ServedModel
 
 _log = logging.getLogger(__name__)
@@ -67,9 +68,11 @@ class Worker:
         self._models: dict[str, ServedModel] = {}
         self._server: HttpServer | None = None
         self._beat_s = 1.0
+        self._snapshot_s = SNAPSHOT_S
+        self._next_snapshot = 0.0
         self._next_beat: float | None = None
         self._drain_until: float | None = None
-        self._windows: queue.SimpleQueue[WindowClosed] = queue.SimpleQueue()
+        self._counted: queue.SimpleQueue[Counted] = queue.SimpleQueue()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_reader, False)
         os.set_blocking(self._wake_writer, False)
@@ -90,7 +93,7 @@ class Worker:
                         self._obey(command)
                 if self._wake_reader in ready:
                     self._clear_wake()
-                self._send_windows()
+                self._send_counted()
                 self._beat_if_due()
             return self._finish()
         except SupervisorGoneError as error:
@@ -111,7 +114,7 @@ class Worker:
                 self._drain(deadline_s)
 
     def _load(self, command: Load) -> None:
-        self._beat_s = command.beat_s
+        self._beat_s, self._snapshot_s = command.beat_s, command.snapshot_s
         models: dict[str, ServedModel] = {}
         proofs: list[Proof] = []
         for place, wanted in enumerate(command.models):
@@ -144,7 +147,8 @@ class Worker:
                 is_new=wanted.digest in command.prove,
                 threads=self._threads,
                 settings=command.settings,
-                on_closed=self._on_closed,
+                on_counted=self._on_counted,
+                keeps_inputs=command.feedback,
             )
         except BundleError as error:
             return LoadFailed(wanted.digest, error.reason, error.detail[:1000])
@@ -163,6 +167,7 @@ class Worker:
             self._server.start()
         self._channel.send(Serving())
         self._next_beat = time.monotonic()
+        self._next_snapshot = self._next_beat + self._snapshot_s
 
     def _configure(self, command: Configure) -> None:
         for name, model in self._models.items():
@@ -196,18 +201,22 @@ class Worker:
         if self._next_beat is None or now < self._next_beat:
             return
         self._next_beat = now + self._beat_s
+        memory = read_memory()
         for model in self._models.values():
-            model.meter.tick()
+            model.meter.tick(memory.anonymous_mb)
+        if now >= self._next_snapshot:
+            self._next_snapshot = now + self._snapshot_s
+            for model in self._models.values():
+                model.meter.snapshot()
         beats = tuple(model.meter.beat() for model in self._models.values())
         oldest = max((model.oldest_request_s() for model in self._models.values()), default=0.0)
-        memory = read_memory()
         self._channel.send(Beat(beats, oldest, memory.anonymous_mb, memory.data_mb))
 
     def _finish(self) -> bool:
         clean = self._close_server()
         for model in self._models.values():
             model.meter.flush()
-        self._send_windows()
+        self._send_counted()
         self._channel.send(Drained())
         return clean
 
@@ -220,15 +229,15 @@ class Worker:
         self._server.close()
         return self._server.wait_drained(0.0)
 
-    def _on_closed(self, window: WindowClosed) -> None:
-        """Take a closed window from any thread."""
-        self._windows.put(window)
+    def _on_counted(self, counted: "Counted") -> None:
+        """Take what a meter has counted, from any thread, in its order."""
+        self._counted.put(counted)
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
             os.write(self._wake_writer, b"w")
 
-    def _send_windows(self) -> None:
-        while not self._windows.empty():
-            self._channel.send(self._windows.get())
+    def _send_counted(self) -> None:
+        while not self._counted.empty():
+            self._channel.send(self._counted.get())
 
     def _clear_wake(self) -> None:
         try:

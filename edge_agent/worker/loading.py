@@ -6,10 +6,10 @@ from pathlib import Path
 
 from edge_agent.contract.messages import AgentSettings, Proof
 from edge_agent.contract.states import Reason
-from edge_agent.core.control import LoadModel, WindowClosed
+from edge_agent.core.control import LoadModel
 from edge_agent.worker.bundle import BundleError
 from edge_agent.worker.engine import Model, open_model
-from edge_agent.worker.meter import Clock
+from edge_agent.worker.meter import Clock, Counted
 from edge_agent.worker.proving import prove
 from edge_agent.worker.serving import ServedModel
 
@@ -17,9 +17,15 @@ CLOCK = Clock(time.monotonic, lambda: time.time_ns() // 1_000_000)
 
 
 def load_model(
-    wanted: LoadModel, *, is_new: bool, threads: int, settings: AgentSettings, on_closed: Callable[[WindowClosed], None]
+    wanted: LoadModel,
+    *,
+    is_new: bool,
+    threads: int,
+    settings: AgentSettings,
+    on_counted: Callable[[Counted], None],
+    keeps_inputs: bool = False,
 ) -> tuple[ServedModel, Proof | None]:
-    """Open one bundle and, where it `is_new` here, prove it.
+    """Open one bundle and, where it `is_new` here, prove it; `keeps_inputs` of answered rows for their feedback.
 
     Raises:
         BundleError: with the reason.
@@ -30,7 +36,7 @@ def load_model(
         load_ms = (time.perf_counter() - started) * 1000
         _check_names(model, wanted)
         proof = prove(model, load_ms) if is_new else None
-        return ServedModel(model, wanted.version, settings, CLOCK, on_closed), proof
+        return ServedModel(model, wanted.version, settings, CLOCK, on_counted, keeps_inputs=keeps_inputs), proof
     except MemoryError as error:
         raise BundleError(Reason.OUT_OF_MEMORY, f"loading {wanted.model}: no memory left") from error
 

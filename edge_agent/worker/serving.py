@@ -19,12 +19,11 @@ from edge_agent.adapters.marks import Marker
 from edge_agent.adapters.runtimes import RuntimeFaultError
 from edge_agent.contract.manifest import Manifest
 from edge_agent.contract.messages import AgentSettings
-from edge_agent.core.control import WindowClosed
 from edge_agent.core.labels import rule_of
 from edge_agent.worker import oip
 from edge_agent.worker.answers import Answers, judge_feedback
 from edge_agent.worker.engine import BadInputError, Model, NonFiniteOutputError, Prediction
-from edge_agent.worker.meter import Clock, Meter
+from edge_agent.worker.meter import Clock, Counted, Meter
 from edge_agent.worker.rows import RowReader, parse_json
 
 Matrix = NDArray[np.float32]
@@ -39,12 +38,15 @@ class ServedModel:
         version: int,
         settings: AgentSettings,
         clock: Clock,
-        on_closed: Callable[[WindowClosed], None],
+        on_counted: Callable[[Counted], None],
+        *,
+        keeps_inputs: bool = False,
     ) -> None:
         self.model = model
         self.version = version
-        self.meter = Meter(model, version, settings, clock, on_closed)
+        self.meter = Meter(model, version, settings, clock, on_counted)
         self._answers = Answers()
+        self._keeps_inputs = keeps_inputs
         self._reader = RowReader(model.names)
         self._one_target = model.manifest.output.columns == 1
         self._running: dict[int, float] = {}
@@ -119,9 +121,13 @@ class ServedModel:
         if answered is None:
             return False
         n, correct, error = judge_feedback(self.model.rule, answered, truth)
+        inputs = self._answers.inputs(name)
         if not self._answers.forget(name):
             return False
         self.meter.feedback(n, correct, error)
+        if inputs is not None:
+            labels = self.model.rule.labels
+            self.meter.sample(inputs, truth, [labels[item] for item in answered] if labels else answered)
         return True
 
     def _guarded(self, work: Callable[[], Answer]) -> Answer:
@@ -135,8 +141,9 @@ class ServedModel:
 
     def _predict_json(self, body: bytes, parameters: Mapping[str, str]) -> Answer:
         threshold = self.parse_threshold(parameters.get("threshold"))
-        prediction = self.predict(self._reader.read(parse_json(body)), threshold)
-        name = self._answers.keep(prediction)
+        x = self._reader.read(parse_json(body))
+        prediction = self.predict(x, threshold)
+        name = self._answers.keep(prediction, inputs=x if self._keeps_inputs else None)
         scores = _numbers_text(prediction.scores)
         if prediction.indices is None:
             answered = f'"values":{_numbers_text(prediction.scores[:, 0]) if self._one_target else scores}'
@@ -147,8 +154,9 @@ class ServedModel:
     def _infer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         request = oip.parse_infer(body, headers.get(oip.HEADER), self.manifest)
         threshold = self.parse_threshold(request.threshold)
-        prediction = self.predict(self.model.as_matrix(request.x), threshold)
-        name = self._answers.keep(prediction, request.id)
+        x = self.model.as_matrix(request.x)
+        prediction = self.predict(x, threshold)
+        name = self._answers.keep(prediction, request.id, inputs=x.copy() if self._keeps_inputs else None)
         return oip.build_answer(request, prediction, self.manifest, self.version, name)
 
     def parse_threshold(self, given: Any) -> float | None:

@@ -20,7 +20,7 @@ from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.messages import Event, Get, Health, Reported, Status
 from edge_agent.contract.topics import Topics, Up, UpTopic
 from edge_agent.contract.windows import Window
-from fleet_server.broker.evidence import Rejected, RejectedError, open_signed
+from fleet_server.broker.evidence import Rejected, RejectedError, open_signed, open_window
 from fleet_server.broker.session import Message, Session
 from fleet_server.core.ordering import judge_reported, judge_status
 
@@ -211,7 +211,7 @@ class Ingest:
                 reported = open_signed(Reported, PayloadType.REPORTED, payload, device, key)
                 self._take_reported(reported, payload)
             case Up.WINDOW:
-                self._sink.on_window(open_signed(Window, PayloadType.WINDOW, payload, device, key))
+                self._sink.on_window(open_window(payload, device, key))
             case Up.FEEDBACK:
                 self._sink.on_feedback(open_signed(FeedbackRows, PayloadType.FEEDBACK, payload, device, key))
             case Up.EVENT:

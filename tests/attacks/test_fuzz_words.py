@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.adapters.journal import Journal, JournalError
-from edge_agent.adapters.spool import Message, Spool
+from edge_agent.adapters.spool import Spool
 from edge_agent.contract import codec
 from edge_agent.contract.artifacts import Parcel, parse_parcel
 from edge_agent.contract.baseline import Baseline
@@ -28,7 +28,7 @@ from edge_agent.contract.manifest import parse_manifest
 from edge_agent.contract.topics import Topics
 from edge_agent.contract.trust import MAX_PLAIN_BYTES, open_pack, seal_pack
 from edge_agent.core import control
-from edge_agent.core.spool_rules import Priority
+from edge_agent.core.spool_rules import Message, Priority
 from edge_agent.core.update_machine import Update
 from edge_agent.kernels import format as graphs
 from edge_agent.kernels.builder import Builder

@@ -25,6 +25,7 @@ from edge_agent.adapters.trust import key_id
 from edge_agent.adapters.trust_state import install_roots
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType, inflate, open_envelope, pre_authentication_encoding
+from edge_agent.contract.feedback import FeedbackRows
 from edge_agent.contract.manifest import MANIFEST_NAME
 from edge_agent.contract.messages import (
     AgentSettings,
@@ -37,6 +38,7 @@ from edge_agent.contract.messages import (
 from edge_agent.contract.states import UpdateState
 from edge_agent.contract.topics import Topics, Up
 from edge_agent.contract.trust import IMAGE
+from edge_agent.contract.window_packing import unpack_window
 from edge_agent.contract.windows import Window
 from edge_agent.supervisor.status import AgentStatus, read_status
 from tests.fakes.agent_bundles import COHORT, FakeBundle, make_bundle, pack
@@ -63,6 +65,7 @@ class FakeServer:
     reports: list[Reported] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
+    rows: list[FeedbackRows] = field(default_factory=list)
     healths: list[dict[str, Any]] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     gets: list[Get] = field(default_factory=list)
@@ -158,8 +161,10 @@ class FakeServer:
                 case Up.EVENT:
                     self.events.append(codec.decode(Event, self._open(message.payload, PayloadType.EVENT)))
                 case Up.WINDOW:
-                    plain = inflate(self._open(message.payload, PayloadType.WINDOW))
-                    self.windows.append(codec.decode(Window, plain))
+                    self.windows.append(unpack_window(self._open(message.payload, PayloadType.PACKED_WINDOW)))
+                case Up.FEEDBACK:
+                    plain = inflate(self._open(message.payload, PayloadType.FEEDBACK))
+                    self.rows.append(codec.decode(FeedbackRows, plain))
                 case Up.HEALTH:
                     self.healths.append(json.loads(message.payload))
                 case Up.STATUS:

@@ -27,6 +27,7 @@ class World:
 
     now: float = 1000.0
     patience_s: float = 3600.0
+    rows: int = 0  # what all workers have counted
     _timers: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _count: int = 0
 

@@ -10,9 +10,10 @@ from nacl.signing import SigningKey
 
 from edge_agent.adapters.broker import Acked, Arrived, Broker, BrokerInput, Connected, Disconnected
 from edge_agent.contract import codec
-from edge_agent.contract.envelope import PayloadType, inflate, open_envelope
+from edge_agent.contract.envelope import PayloadType, open_envelope
 from edge_agent.contract.messages import AgentSettings, Desired, Event, Get, Outcome, Reported, Soak
 from edge_agent.contract.topics import Topics, Up
+from edge_agent.contract.window_packing import unpack_window
 from edge_agent.contract.windows import Window
 from tests.fakes.agent_bundles import COHORT, FakeBundle
 from tests.fakes.virtual import Cutter, World
@@ -69,7 +70,7 @@ class VirtualServer:
             case Up.EVENT:
                 self.events.append(codec.decode(Event, _content(payload, PayloadType.EVENT)))
             case Up.WINDOW:
-                self.windows.append(codec.decode(Window, inflate(_content(payload, PayloadType.WINDOW))))
+                self.windows.append(unpack_window(_content(payload, PayloadType.PACKED_WINDOW)))
             case Up.HEALTH:
                 self.healths.append((now, json.loads(payload)))
             case _:

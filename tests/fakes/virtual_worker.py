@@ -24,6 +24,7 @@ from edge_agent.core.control import (
     Serve,
     Serving,
     WindowClosed,
+    WindowUnderWay,
 )
 from tests.fakes.virtual import Cutter, World
 from tests.fakes.worker import MODEL_FILE, Behaviour
@@ -47,6 +48,8 @@ class VirtualWorker(WorkerProcess):
         self._models: list[tuple[LoadModel, Behaviour]] = []
         self._rows: dict[str, list[int]] = {}
         self._windows_at: float = 0.0
+        self._copied_at: float = 0.0
+        self._closed: dict[str, list[int]] = {}
         self._beats = 0
         self._at_work: tuple[int, ...] = ()
         self._since = 0.0
@@ -120,7 +123,7 @@ class VirtualWorker(WorkerProcess):
 
     def _serve(self) -> None:
         self.serves = True
-        self._since = self._windows_at = self._world.now
+        self._since = self._windows_at = self._copied_at = self._world.now
         self._say(Serving())
         self._beat()
 
@@ -136,11 +139,15 @@ class VirtualWorker(WorkerProcess):
                 oldest, self._at_work = 3600.0, (place,)
             rows = self._rows[model.model]
             rows[0] += behaviour.rows_per_beat
+            self._world.rows += behaviour.rows_per_beat
             sick = 0 < behaviour.errs_after_s <= age
             rows[1] += behaviour.rows_per_beat if sick else behaviour.errors_per_beat
             beats.append(ModelBeat(model.model, model.version, rows[0], rows[1], 0, 0.1, 0.2, 0.3, 0.9, 0, 0, 0))
         if self._world.now - self._windows_at >= self._load.settings.window_s:
             self._close_windows()
+        if self._world.now - self._copied_at >= self._load.snapshot_s:
+            self._copied_at = self._world.now
+            self._tell_windows(WindowUnderWay)
         self._beats += 1
         grown = self._beats * sum(one.grows_mb for _, one in self._models)
         self._say(Beat(tuple(beats), oldest, 10.0 + grown, 40.0 + grown))
@@ -148,10 +155,14 @@ class VirtualWorker(WorkerProcess):
 
     def _close_windows(self) -> None:
         self._windows_at = self._world.now
+        self._tell_windows(WindowClosed)
+        self._closed = {name: list(rows) for name, rows in self._rows.items()}
+
+    def _tell_windows(self, kind: type[WindowClosed | WindowUnderWay]) -> None:
         for model, _ in self._models:
-            rows, errors = self._rows[model.model]
-            counts = WindowCounts(rows, errors, 0, (), (), (), (0,) * LATENCY_BUCKETS)
-            self._say(WindowClosed(model.model, model.version, model.digest, 1, 2, counts))
+            (rows, errors), before = self._rows[model.model], self._closed.get(model.model, [0, 0])
+            counts = WindowCounts(rows - before[0], errors - before[1], 0, (), (), (), (0,) * LATENCY_BUCKETS)
+            self._say(kind(model.model, model.version, model.digest, 1, 2, counts))
 
     def _drain(self) -> None:
         self._close_windows()

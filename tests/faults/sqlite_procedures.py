@@ -4,12 +4,14 @@ import dataclasses
 import os
 from pathlib import Path
 
+from edge_agent.adapters.held_windows import Holder
 from edge_agent.adapters.identity import begin_anew, load_identity, save_identity
 from edge_agent.adapters.journal import Journal, Report
 from edge_agent.adapters.markers import Markers
-from edge_agent.adapters.spool import BATCH, Message, Spool
+from edge_agent.adapters.spool import BATCH, Spool
+from edge_agent.adapters.spool_file import connect
 from edge_agent.contract.states import UpdateState
-from edge_agent.core.spool_rules import Priority
+from edge_agent.core.spool_rules import Message, Priority
 from edge_agent.core.update_machine import Update, recovered
 from tests.fakes.disk_calls import Recorder
 from tests.faults.durable_procedures import NEW, OLD, SETS, Procedure, Seen, identity, seen
@@ -124,6 +126,52 @@ def read_spool(folder: Path) -> Seen:
     return kept.count(b"event"), len(kept) - kept.count(b"event")
 
 
+HOLDER = Holder(3, "digits")
+
+
+def window(payload: bytes) -> Message:
+    return Message("t", payload, Priority.WINDOW, 60)
+
+
+def held(folder: Path, disk: Recorder) -> None:
+    """A window is kept as it grows, and closed by its worker."""
+    with Spool.open(folder / "spool.db", 1) as spool:
+        spool.hold(HOLDER, window(b"half"))
+        spool.flush()
+        disk.promise()
+        spool.hold(HOLDER, window(b"more"))
+        spool.flush()
+        disk.promise()
+        spool.put(window(b"whole"), instead_of=HOLDER)
+        disk.promise()
+
+
+def abandoned(folder: Path) -> None:
+    """What an agent leaves that lost its power: copies of two windows, of which one grew."""
+    db = connect(folder / "spool.db", 1)
+    for worker, payload in ((1, b"one"), (2, b"two")):
+        db.execute("INSERT INTO held VALUES (?, 'digits', 1, 't', 60, ?)", (worker, payload))
+    db.commit()
+    db.close()
+
+
+def released(folder: Path, disk: Recorder) -> None:
+    """A start closes what was under way; then a worker is killed, and its window is closed with its last copy."""
+    with Spool.open(folder / "spool.db", 1) as spool:
+        spool.hold(HOLDER, window(b"killed"))
+        spool.flush()
+        disk.promise()
+        spool.release(HOLDER.worker)
+        disk.promise()
+
+
+def read_windows(folder: Path) -> Seen:
+    """What would be sent: every window once, in whichever place it was."""
+    with Spool.open(folder / "spool.db", 1) as spool:
+        assert spool.dropped == 0, "damaged"
+        return tuple(sorted(message.payload for message in spool.peek(0, 100)))
+
+
 SQLITE: dict[str, Procedure] = {
     "a new journal": Procedure(
         no_journal,
@@ -159,6 +207,30 @@ SQLITE: dict[str, Procedure] = {
             seen((1, BATCH), (1, 0)),
         ),
         spare=("spool.db-wal", "spool.db-wal"),  # its header alone; before a checkpoint of what is not promised
+    ),
+    "a window under way": Procedure(
+        lambda folder: Spool.open(folder / "spool.db", 1).close(),
+        held,
+        read_windows,
+        (
+            seen((), (b"half",)),
+            seen((b"half",), (b"more",)),
+            seen((b"more",), (b"whole",)),
+            seen((b"whole",)),
+        ),
+        spare=("spool.db-wal", "spool.db-wal"),  # its header alone; before a checkpoint of what is flushed already
+    ),
+    "windows of workers that are gone": Procedure(
+        abandoned,
+        released,
+        read_windows,
+        (
+            seen((b"one", b"two"), (b"killed", b"one", b"two")),
+            seen((b"killed", b"one", b"two")),
+            seen((b"killed", b"one", b"two")),
+        ),
+        # The same two; and a window that is released is in one of two places, whichever of them is flushed.
+        spare=("spool.db-wal",) * 5,
     ),
     "a transition alone": Procedure(
         saved_journal,

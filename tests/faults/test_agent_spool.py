@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.spool import BATCH, MEMORY_BYTES, MIB, Message, Spool
-from edge_agent.core.spool_rules import Priority
+from edge_agent.adapters.spool import BATCH, MEMORY_BYTES, Spool
+from edge_agent.adapters.spool_file import MIB
+from edge_agent.core.spool_rules import Message, Priority
 from tests.fakes.disk_calls import CHANGES, WRITES, Failing, watched
 
 TROUBLES = {"full": (errno.ENOSPC, WRITES), "read-only": (errno.EROFS, CHANGES), "failing": (errno.EIO, CHANGES)}
@@ -119,7 +120,7 @@ def test_telling_of_losses_without_room_for_it_loses_no_count(tmp_path: Path) ->
     with opened(tmp_path) as spool:
         spool.losses[Priority.WINDOW] = 5
         spool.tell_losses(lambda _losses: message(os.urandom(2 * MIB), Priority.EVENT))
-        assert spool.losses == {Priority.WINDOW: 5, Priority.EVENT: 1, Priority.HEALTH: 0}
+        assert spool.losses == {Priority.WINDOW: 5, Priority.EVENT: 1, Priority.HEALTH: 0, Priority.FEEDBACK: 0}
 
 
 def test_a_database_that_is_full_blocks_nothing(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.spool import BATCH, MIB, Message, Spool
-from edge_agent.core.spool_rules import Priority
+from edge_agent.adapters.spool import BATCH, Spool
+from edge_agent.adapters.spool_file import MIB
+from edge_agent.core.spool_rules import Message, Priority
 
 
 def message(payload: bytes, priority: Priority = Priority.WINDOW) -> Message:

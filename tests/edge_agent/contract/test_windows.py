@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.contract import codec
 from edge_agent.contract.envelope import PayloadType, deflate, seal
+from edge_agent.contract.window_packing import pack_window
 from edge_agent.contract.windows import (
     CONFIDENCE_BINS,
     LATENCY_BUCKETS,
@@ -139,9 +140,18 @@ def wide_window(decimals: int, rows: int = 1000, features: int = 30, bins: int =
 
 
 @pytest.mark.parametrize(("decimals", "packed_limit", "sealed_limit"), [(17, 1850, 2700), (2, 1400, 2100)])
-def test_a_wide_window_stays_small_on_the_wire(decimals: int, packed_limit: int, sealed_limit: int) -> None:
-    """30 features of 20 bins over 1,000 rows: what an hour of telemetry costs on a metered link."""
+def test_a_wide_window_of_an_older_agent_is_not_large(decimals: int, packed_limit: int, sealed_limit: int) -> None:
+    """30 features of 20 bins over 1,000 rows, in JSON."""
     packed = deflate(codec.encode(wide_window(decimals)))
     sealed = seal(PayloadType.WINDOW, packed, "0" * 16, bytes(64))
     assert len(packed) <= packed_limit
     assert len(sealed) <= sealed_limit
+
+
+@pytest.mark.parametrize("rows", [1000, 10_000])
+def test_a_wide_window_stays_small_on_the_wire(rows: int) -> None:
+    """30 features of 20 bins: what an hour of telemetry costs on a metered link."""
+    packed = pack_window(wide_window(2, rows))
+    sealed = seal(PayloadType.PACKED_WINDOW, packed, "0" * 16, bytes(64))
+    assert len(packed) <= 1200
+    assert len(sealed) <= 1800

@@ -1,5 +1,6 @@
 """The vectorised fold against a naive reference, and figures drawn from tallies."""
 
+import itertools
 import math
 from bisect import bisect_left
 
@@ -25,8 +26,17 @@ def baselines(draw: st.DrawFn) -> Baseline:
         low = draw(st.sampled_from([-5.0, -2.0]))
         high = draw(st.sampled_from([2.0, 5.0]))
         std = draw(st.sampled_from([0.0, 0.5, 2.0]))
-        features.append(FeatureBaseline(f"f{index}", low, high, tuple(edges), (1,) * (len(edges) + 1), 0, 0.25, std))
+        feature = FeatureBaseline(f"f{index}", low, high, tuple(edges), (1,) * (len(edges) + 1), 0, 0.25, std)
+        features.append(draw(st.sampled_from([feature, categorical(edges or [1.0], index)])))
     return Baseline(10, tuple(features), OutputBaseline((), (5, 5), (1,) * 10))
+
+
+def categorical(values: list[float], index: int = 0) -> FeatureBaseline:
+    """A column that had these values in training, and no others."""
+    edges = tuple((a + b) / 2 for a, b in itertools.pairwise(values))
+    return FeatureBaseline(
+        f"f{index}", values[0], values[-1], edges, (1,) * len(values), 0, 0.25, 0.5, categories=tuple(values)
+    )
 
 
 @st.composite
@@ -51,7 +61,12 @@ def _naive(feature: FeatureBaseline, column: np.ndarray) -> tuple[list[int], int
         z = (value - feature.mean) / (feature.std or 1.0)
         total += z
         squares += z * z
-        if value < feature.low:
+        if feature.categories:
+            if value in feature.categories:
+                bins[feature.categories.index(value)] += 1
+            else:
+                over += 1
+        elif value < feature.low:
             under += 1
         elif value > feature.high:
             over += 1
@@ -88,6 +103,40 @@ def test_folding_parts_and_merging_is_folding_the_whole(case: tuple[Baseline, np
     for a, b in zip(parts.features, whole.features, strict=True):
         assert (a.bins, a.under, a.over, a.missing, a.invalid) == (b.bins, b.under, b.over, b.missing, b.invalid)
         assert a.total == pytest.approx(b.total, abs=0.015 + 1e-6)  # three roundings to 0.01
+
+
+def test_an_unseen_category_is_over_wherever_it_lies() -> None:
+    baseline = Baseline(10, (categorical([1.0, 2.0, 7.0]),), OutputBaseline((), (5, 5)))
+    x = np.array([[1], [2], [2], [7], [0], [3], [1.5], [8], [math.nan], [-math.inf]], np.float32)
+    (counts,) = _folded(baseline, x).features
+    assert (counts.bins, counts.under, counts.over, counts.missing, counts.invalid) == ((1, 2, 1), 0, 4, 1, 1)
+
+
+def test_a_stuck_sensor_is_one_full_bin_and_sums_without_spread() -> None:
+    feature = FeatureBaseline("f", -3.0, 3.0, (-1.0, 0.0, 1.0), (5, 5, 5, 5), 0, 0.0, 1.0)
+    (counts,) = _folded(
+        Baseline(20, (feature,), OutputBaseline((), (5, 5))), np.full((50, 1), 0.5, np.float32)
+    ).features
+    assert counts.bins == (0, 0, 50, 0)
+    assert counts.squares / counts.n - (counts.total / counts.n) ** 2 == pytest.approx(0.0, abs=1e-3)
+
+
+def test_many_rows_of_many_columns_count_as_their_parts_do() -> None:
+    """More than is counted at once, of more columns than the work array holds."""
+    chance = np.random.default_rng(5)
+    feature = FeatureBaseline("f", -3.0, 3.0, (-1.0, 0.0, 1.0), (5, 5, 5, 5), 0, 10.0, 0.5)
+    wide = Baseline(20, (feature,) * 300, OutputBaseline((), (5, 5)))
+    x = chance.standard_normal((700, 300)).astype(np.float32)
+    x[chance.random(x.shape) < 0.01] = np.nan
+    x[3, 7] = np.inf
+    whole = _folded(wide, x)
+    for column in (0, 7, 123, 299):
+        bins, under, over, missing, invalid, total, squares = _naive(feature, x[:, column])
+        counts = whole.features[column]
+        assert list(counts.bins) == bins
+        assert (counts.under, counts.over, counts.missing, counts.invalid) == (under, over, missing, invalid)
+        assert counts.total == pytest.approx(total, abs=0.0051)
+        assert counts.squares == pytest.approx(squares, abs=0.0051)
 
 
 def test_a_training_value_at_the_end_of_the_range_is_inside_although_float32_rounds_it_up() -> None:
