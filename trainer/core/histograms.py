@@ -1,8 +1,12 @@
 """Baseline histograms of training rows, by the bin rule of `edge_agent.contract.baseline`.
 
 House rules: everything is computed on values rounded to float32, since that is what a device counts; an edge is always
-a value that occurred in training, so a point mass (a pixel that is mostly 0) is exactly one bin.
+a value that occurred in training, so a point mass (a pixel that is mostly 0) is exactly one bin. A column of 2 to 12
+distinct whole numbers, with 10 training rows a value in the mean at least, is categorical: each of its values is a bin,
+whatever its share, and a value that never occurred is told apart even where it lies between two that did.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +22,10 @@ from edge_agent.contract.manifest import OutputSpec, ScoreKind
 from edge_agent.contract.windows import CONFIDENCE_BINS
 from trainer.core.arrays import Floats, Singles
 from trainer.core.labels import label_indices
+
+MAX_CATEGORIES, ROWS_PER_CATEGORY = 12, 10
+# Up to here a float32 has halves, so that agents that know no categories count the same values in the same bins.
+MAX_CATEGORY = 2**22
 
 
 def bins_for(rows: int) -> int:
@@ -42,6 +50,15 @@ def count_bins(values: Floats, edges: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(int(n) for n in np.bincount(indices, minlength=len(edges) + 1))
 
 
+def find_categories(values: Floats) -> tuple[float, ...]:
+    """Return the values of a categorical column, rising; none where it is no such column (see above)."""
+    found = np.unique(values)
+    few = 2 <= len(found) <= MAX_CATEGORIES and len(values) >= ROWS_PER_CATEGORY * len(found)
+    if not few or np.any(found != np.round(found)) or np.abs(found).max() > MAX_CATEGORY:
+        return ()
+    return tuple(float(value) for value in found)
+
+
 def feature_baseline(name: str, column: Singles) -> FeatureBaseline:
     """Describe one training column (float32, NaN where a value is missing).
 
@@ -51,7 +68,9 @@ def feature_baseline(name: str, column: Singles) -> FeatureBaseline:
     values = column[np.isfinite(column)].astype(np.float64)
     if not len(values):
         raise ValueError(f"column {name!r} has no value in the training rows")
-    edges = quantile_edges(values, bins_for(len(column)))
+    categories = find_categories(values)
+    halfway = tuple((low + high) / 2 for low, high in pairwise(categories))
+    edges = halfway if categories else quantile_edges(values, bins_for(len(column)))
     return FeatureBaseline(
         name=name,
         low=float(values.min()),
@@ -61,6 +80,7 @@ def feature_baseline(name: str, column: Singles) -> FeatureBaseline:
         missing=len(column) - len(values),
         mean=float(values.mean()),
         std=float(values.std()),
+        categories=categories,
     )
 
 

@@ -1,5 +1,6 @@
 """Baseline histograms: every value in exactly one bin, by the rule of the contract, whatever the column."""
 
+import dataclasses
 from bisect import bisect_left
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge_agent.contract.baseline import BINS, BINS_SMALL
+from edge_agent.contract.baseline import BINS, BINS_SMALL, Baseline, OutputBaseline
 from edge_agent.contract.manifest import OutputSpec, ScoreKind
+from edge_agent.core import telemetry
 from trainer.core.histograms import bins_for, feature_baseline, output_baseline
 
 SINGLES = st.floats(-1e6, 1e6, width=32)
@@ -34,6 +36,36 @@ def test_edges_rise_and_no_bin_is_empty(column: np.ndarray) -> None:
     assert len(described.counts) <= bins_for(len(column))
     assert all(count > 0 for count in described.counts)
     assert list(described.edges) == sorted(set(described.edges))
+
+
+@pytest.mark.parametrize(
+    ("values", "categories"),
+    [
+        ([0, 1] * 10, (0.0, 1.0)),
+        ([-2, 5, 7] * 10, (-2.0, 5.0, 7.0)),
+        ([1, 2] * 9, ()),  # too few rows a value
+        ([4] * 50, ()),  # a constant says more by what is under and over it
+        ([0, 0.5] * 50, ()),  # no whole numbers
+        (list(range(13)) * 50, ()),  # too many
+        ([0, 2**23] * 50, ()),  # halves are lost there
+    ],
+)
+def test_few_whole_values_are_categories(values: list[float], categories: tuple[float, ...]) -> None:
+    described = feature_baseline("c", np.array([*values, np.nan], np.float32))
+    assert described.categories == categories
+    assert sum(described.counts) == len(values)
+    if categories:
+        assert described.counts == (len(values) // len(categories),) * len(categories)
+
+
+def test_a_device_counts_the_training_rows_of_a_categorical_column_the_same() -> None:
+    column = np.random.default_rng(1).choice([0.0, 3.0, 9.0], (500, 1)).astype(np.float32)
+    described = feature_baseline("c", column[:, 0])
+    for known in (described, dataclasses.replace(described, categories=())):  # an agent of today, and an older one
+        tally = telemetry.new_tally(telemetry.table_of(Baseline(500, (known,), OutputBaseline((), (1, 1))), labels=2))
+        telemetry.fold_inputs(tally, column)
+        (counts,) = telemetry.counts_of(tally).features
+        assert (counts.bins, counts.under, counts.over) == (described.counts, 0, 0)
 
 
 def test_distinct_values_fill_the_bins_evenly() -> None:
