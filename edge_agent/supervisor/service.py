@@ -2,10 +2,9 @@
 
 House rules: the wanted set is state, and `tick` makes the world agree with it: no worker, or one with another set,
 means that a fresh one is started; when it serves, the one before drains. A trial worker of an update stands beside and
-takes the place of the serving one on `promote`. A worker that is silent, or stuck in one request, is killed; one that
-crashes is started again after a growing delay; one whose memory grows towards its limit is replaced before it dies. A
-model that was at work in too many ends, or answers nothing right, is named guilty. What happened is returned as news;
-nothing here decides on updates.
+takes the place of the serving one on `promote`. A silent worker, or one stuck in a request, is killed; one that crashes
+is started again after a growing delay; one whose memory grows towards its limit is replaced before it dies. A model at
+work in too many ends, or that answers nothing right, is named guilty. News are returned; no update is decided here.
 """
 
 import random
