@@ -4,7 +4,7 @@ House rules: the wanted set is state, and `tick` makes the world agree with it: 
 means that a fresh one is started; when it serves, the one before drains. A trial worker of an update stands beside and
 takes the place of the serving one on `promote`. A silent worker, or one stuck in a request, is killed; one that crashes
 is started again after a growing delay; one whose memory grows towards its limit is replaced before it dies. A model at
-work in too many ends, or that answers nothing right, is named guilty. News are returned; no update is decided here.
+work in too many ends, or answering nothing right, is named guilty. News are returned; no update is decided here.
 """
 
 import random
@@ -16,7 +16,6 @@ from edge_agent.contract.states import Reason
 from edge_agent.core.control import (
     Beat,
     Drain,
-    Drained,
     FeedbackSample,
     Load,
     Loaded,
@@ -171,8 +170,7 @@ class Service:
                 return self._now_serving(worker, now)
             case Beat() as beat:
                 return self._beat(worker, beat, now)
-            case Drained():
-                return ()
+        return ()  # Drained: its end follows
 
     def _loaded(self, worker: Worker, proofs: tuple[Proof, ...], now: float) -> tuple[News, ...]:
         if worker is self._trial:
@@ -247,9 +245,9 @@ class Service:
         return (Worn(Reason.OUT_OF_MEMORY, worn),)
 
     def _gone(self, worker: Worker, event: WorkerGone, now: float) -> tuple[News, ...]:
-        reason, detail = (Reason.WORKER_HUNG, worker.killed) if worker.killed else (event.reason, event.detail)
         if self._draining.pop(worker.process.number, None) is not None:
             return ()
+        reason, detail = (Reason.WORKER_HUNG, worker.killed) if worker.killed else (event.reason, event.detail)
         if worker is self._trial:
             self._trial = None
             return (TrialFailed(reason, detail, None),)

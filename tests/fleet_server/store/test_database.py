@@ -12,15 +12,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, text
 
+import fleet_server.composition  # noqa: F401 - every table
 from edge_agent.contract.artifacts import sha256
 from fleet_server.store import (
     access,
     artifacts,
-    audit,  # noqa: F401 - its table
     desired,
     groups,
     schema,
-    schema_feedback,  # noqa: F401 - its tables
 )
 from fleet_server.store.access import sessions
 from fleet_server.store.artifacts import ArtifactFolder, write_durably
