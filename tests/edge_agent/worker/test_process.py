@@ -13,7 +13,18 @@ import tritonclient.http as triton
 
 from edge_agent.contract.messages import AgentSettings
 from edge_agent.contract.states import Reason
-from edge_agent.core.control import Beat, Configure, Drained, Loaded, LoadFailed, WindowClosed
+from edge_agent.core.control import (
+    Beat,
+    Configure,
+    Drained,
+    FeedbackSample,
+    Load,
+    Loaded,
+    LoadFailed,
+    LoadModel,
+    WindowClosed,
+    WindowUnderWay,
+)
 from tests.fakes import bundles
 from tests.fakes.workers import ROOT, WorkerProcess, ask, listen_tcp, listen_unix, post, request, worker
 
@@ -154,6 +165,29 @@ def test_a_terminated_worker_drains_itself(tmp_path: Path) -> None:
         assert process.expect(WindowClosed).counts.rows == 1
         process.expect(Drained)
         assert process.process.wait(10) == 0
+
+
+def test_copies_of_a_window_come_while_it_is_open_and_labelled_rows_before_it_closes(tmp_path: Path) -> None:
+    bundle = bundles.logistic(tmp_path)
+    model = LoadModel("demo", 1, bundle.manifest.variant, bundle.digest, str(bundle.path))
+    with listen_tcp() as tcp, worker([tcp]) as process:
+        process.send(Load((model,), (), AgentSettings(feedback_rows=5), "dev-1", 0.1, snapshot_s=0.2, feedback=True))
+        process.expect(Loaded)
+        process.serve()
+        port = tcp.getsockname()[1]
+        answer = post(port, b"[[1, 2]]")[1]
+        copy = process.expect(WindowUnderWay)
+        assert (copy.digest, copy.counts.rows) == (bundle.digest, 1)
+        assert copy.counts.memory_mb > 5
+        truth = json.dumps({"id": answer["id"], "labels": [1]}).encode()
+        assert post(port, truth, "/feedback")[0] == 200
+        assert process.expect(WindowUnderWay).counts.feedback.n == 1
+        assert process.drain() == 0
+        *_, sample, window, _drained = process.seen
+        assert isinstance(sample, FeedbackSample)
+        assert [(row.inputs, row.truth) for row in sample.rows] == [((1.0, 2.0), 1)]
+        assert isinstance(window, WindowClosed)
+        assert window.counts.rows == 1
 
 
 def test_settings_and_thresholds_change_without_a_restart(tmp_path: Path) -> None:
