@@ -292,7 +292,7 @@ ASKER: dict[str, Any] = {
     "name": "operator",
     "role": "admin",
     "kind": "key",
-    "permissions": ["read"],
+    "permissions": ["read", "publish"],
     "groups": None,
     "models": None,
 }

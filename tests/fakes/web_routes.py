@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from tests.fakes import web_data, web_evidence
+from tests.fakes import web_data, web_evidence, web_proposals
 
 
 class ProblemError(Exception):
@@ -35,6 +35,7 @@ class FakeFleet:
     events: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     health: list[dict[str, Any]] = field(default_factory=list)
+    proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     codes: set[str] = field(default_factory=lambda: {"first"})
     stream: list[tuple[str, Any]] = field(default_factory=list)
@@ -65,6 +66,7 @@ def full_fleet() -> FakeFleet:
             "r1": [web_data.rollout("r1", "succeeded", "", done, 1)],
         },
         operations={row["id"]: [row] for row in web_data.OPERATIONS},
+        proposals={row["id"]: dict(row) for row in web_proposals.PROPOSALS},
         events=list(web_data.EVENTS),
         decisions=list(web_data.DECISIONS),
         health=[web_data.health(index, step) for step in range(40) for index in range(4)],
@@ -203,6 +205,14 @@ def _steer(fleet: FakeFleet, _query: dict[str, str], _body: Any, identity: str, 
     return 200, row
 
 
+def _word(fleet: FakeFleet, _query: dict[str, str], body: Any, identity: str, verb: str) -> Answer:
+    row = _one(fleet.proposals, identity, "proposal")
+    if row["state"] != "proposed":
+        raise ProblemError(409, f"the proposal {identity} cannot {verb}", f"it is {row['state']} already")
+    row |= {"state": "accepted"} if verb == "accept" else {"state": "declined", "reason": f"declined: {body['reason']}"}
+    return 200, row
+
+
 def _show(noun: str) -> Callable[..., Answer]:
     def answer(fleet: FakeFleet, _query: dict[str, str], _body: Any, key: str) -> Answer:
         found = _one(getattr(fleet, f"{noun}s"), key, noun)
@@ -253,6 +263,10 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/rollouts/{id}", _show("rollout")),
     _route("GET", "/rollouts/{id}/explain", _explain),
     _route("POST", "/rollouts/{id}/{verb}", _steer),
+    _route("GET", "/proposals", _listed(lambda fleet, _: list(fleet.proposals.values()))),
+    _route("GET", "/proposals/{id}", _show("proposal")),
+    _route("POST", "/proposals/{id}/accept", lambda f, q, b, key: _word(f, q, b, key, "accept")),
+    _route("POST", "/proposals/{id}/decline", lambda f, q, b, key: _word(f, q, b, key, "decline")),
     _route("GET", "/health", _listed(lambda fleet, _: fleet.health)),
     _route("GET", "/drift", lambda _f, query, _b: (200, web_data.drift(query["model"], int(query.get("version", 2))))),
     _route("GET", "/events", _listed(lambda fleet, _: fleet.events)),

@@ -38,7 +38,7 @@ export async function list(path, parameters = {}, most = 500) {
   return { items, more: Boolean(cursor) };
 }
 
-const KINDS = ["fleet", "event", "rollout", "decision", "operation"];
+const KINDS = ["fleet", "event", "rollout", "decision", "operation", "proposal"];
 const POLL_MS = 10_000;
 
 /** Tell `changed(kind, data)` of each event; while the stream is down, `changed("poll")` comes every ten seconds. */

@@ -7,6 +7,7 @@ import { draw, h } from "./dom.js";
 import { showFeed } from "./feed.js";
 import { showFleet, showFoot } from "./fleet.js";
 import { showModels } from "./models.js";
+import { showProposals } from "./proposals.js";
 import { explained, showRollouts } from "./rollouts.js";
 import { showAsker, showSignin } from "./signin.js";
 
@@ -18,7 +19,7 @@ const HEALTH_SPAN_MS = 30 * 60_000;
 
 const state = {
   fleet: null, devices: { items: [], more: false }, rollouts: [], models: [], versions: {}, groups: [],
-  health: [], events: [], decisions: [], drift: null, choice: {}, filter: "", error: "",
+  proposals: [], asker: null, health: [], events: [], decisions: [], drift: null, choice: {}, filter: "", error: "",
 };
 const body = (id) => document.querySelector(`#${id} [data-body]`);
 
@@ -26,6 +27,7 @@ const loaders = {
   fleet: async () => { state.fleet = await get("/fleet"); },
   devices: async () => { state.devices = await list("/devices", {}, 500); },
   rollouts: async () => { state.rollouts = await explained((await list("/rollouts", {}, 30)).items); },
+  proposals: async () => { state.proposals = (await list("/proposals", {}, 20)).items; },
   groups: async () => { state.groups = (await list("/groups", {}, 200)).items; },
   models: async () => {
     state.models = (await list("/models", {}, 50)).items;
@@ -58,7 +60,8 @@ const FOLLOWS = {
   rollout: ["rollouts", "devices", "fleet"],
   decision: ["decisions", "rollouts"],
   operation: ["models", "fleet"],
-  poll: ["fleet", "devices", "rollouts", "events", "decisions", "models", "groups"],
+  proposal: ["proposals", "models"],
+  poll: ["fleet", "devices", "rollouts", "events", "decisions", "models", "groups", "proposals"],
 };
 
 const dirty = new Set();
@@ -85,6 +88,7 @@ async function refresh() {
 function render() {
   draw(document.querySelector("#fleet"), [state.fleet, state.error], () => showFleet(state));
   draw(body("rollouts"), state.rollouts, showRollouts);
+  draw(body("proposals"), [state.proposals, state.asker], () => showProposals(state.proposals, state.asker, () => touch(["proposals"], 0)));
   const shown = traffic(state.devices, state.health, state.filter);
   draw(body("devices"), [shown, Math.floor(Date.now() / 10_000)], () => showDevices(shown));
   draw(body("models"), [state.models, state.versions, running()], () => showModels(state.models, state.versions, running()));
@@ -136,7 +140,7 @@ async function begin() {
   }
   document.querySelector("#board").hidden = false;
   const who = document.querySelector("#who");
-  get("/session").then((asker) => { who.replaceChildren(...showAsker(asker)); who.hidden = false; }, () => null);
+  get("/session").then((asker) => { state.asker = asker; render(); who.replaceChildren(...showAsker(asker)); who.hidden = false; }, () => null);
   document.querySelector("#device-filter").addEventListener("input", (event) => {
     state.filter = event.target.value.trim().toLowerCase();
     render();
