@@ -1,7 +1,8 @@
 """Fresh rows for a training: what devices were told was true, as a CSV file, the oldest first.
 
 House rules: rows of devices that do not take part any more are left out, and so are rows with other columns than the
-model's; how many is said. A device's clock orders its rows, but none is newer than when it was received.
+model's; how many is said. A device's clock orders its rows, but none is newer than when it was received. Rows of
+devices that were answered at about the same time stand side by side, so that what they share is seen to be shared.
 """
 
 import csv
@@ -45,16 +46,32 @@ def gather_rows(connection: Connection, model: str, columns: Sequence[str], targ
     active = set(devices.list_standing(connection, Standing.ACTIVE))
     found = list_feedback(connection, model, limit=most)
     fitting = [item for item in found if item.device in active and tuple(item.columns) == tuple(columns)]
-    ordered = sorted(fitting, key=lambda item: (_time(item), item.device, item.boot, item.number))
-    text = _write(ordered, columns, target)
-    times = [_time(item) for item in ordered] or [0]
-    sources = {item.device for item in ordered}
+    ordered = sorted(place_in_time(fitting), key=lambda placed: (placed[0], placed[1].device))
+    text = _write((item for _, item in ordered), columns, target)
+    times = [int(at) for at, _ in ordered] or [0]
+    sources = {item.device for item in fitting}
     digest = hashlib.sha256(text).hexdigest()
     return FreshRows(text, digest, len(ordered), len(sources), times[0], times[-1], len(found) - len(ordered))
 
 
-def _time(item: StoredFeedback) -> int:
-    return min(item.ts, item.received)
+def place_in_time(rows: Iterable[StoredFeedback]) -> list[tuple[float, StoredFeedback]]:
+    """Return rows with the time (epoch ms) at which each is taken to have been answered.
+
+    A message says when its window was closed. Its rows lie evenly between the device's message before and that time;
+    those of a first message over as long as the device's next took, or where there is none, at its end.
+    """
+    messages: dict[str, dict[tuple[int, int], list[StoredFeedback]]] = {}
+    for item in rows:
+        messages.setdefault(item.device, {}).setdefault((item.boot, item.number), []).append(item)
+    placed = []
+    for mine in messages.values():
+        ends = sorted((min(part[0].ts, part[0].received), key) for key, part in mine.items())
+        first = 2 * ends[0][0] - ends[1][0] if len(ends) > 1 else ends[0][0]
+        starts = [first, *(end for end, _ in ends)]
+        for start, (end, key) in zip(starts, ends, strict=False):
+            part = mine[key]
+            placed += [(start + (end - start) * (place + 1) / len(part), item) for place, item in enumerate(part)]
+    return placed
 
 
 def _write(rows: Iterable[StoredFeedback], columns: Sequence[str], target: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from edge_agent.contract import codec
 from edge_agent.contract.card import DataFingerprint
 from edge_agent.contract.feedback import FeedbackRows, LabelledRow
 from edge_agent.contract.retraining import Comparison, GateTerms, RetrainVerdict
+from fleet_server.core.drift_findings import Cause, DriftAlert
 from fleet_server.store.feedback import save_feedback
 from tests.fakes.builds import Pretend, wait_until, working
 from tests.fakes.server_app import Board, Served
@@ -47,17 +47,10 @@ json.dump(record, open(path, "w"))
 """
 
 
-@dataclass(frozen=True)
-class Finding:
+def finding(model: str = "digits", version: int = 1) -> DriftAlert:
     """What the monitor tells of a model."""
-
-    model: str = "digits"
-    version: int = 1
-    group: str | None = None
-    state: str = "drift"
-    cause: str = "inputs"
-    sentence: str = "a moved by about 0.5 σ on 2 of 2 devices since noon"
-    evidence: Mapping[str, Any] = field(default_factory=lambda: {"feature": "a"})
+    sentence = "a moved by about 0.5 σ on 2 of 2 devices since noon"
+    return DriftAlert(model, version, None, "drift", Cause.INPUTS, sentence, {"feature": "a"})
 
 
 def verdict(*, won: bool, model: str = "digits") -> RetrainVerdict:
@@ -109,11 +102,11 @@ def set_pipeline(fleet: Served, expected: int = 200, recipe: bytes = RECIPE, **o
     return fleet.call("PUT", "/models/digits/pipeline", expected, files=files, data=body)
 
 
-def find(fleet: Served, finding: Finding | None = None) -> None:
+def find(fleet: Served, found: DriftAlert | None = None) -> None:
     """Have the monitor tell of something."""
     proposals = fleet.server.context.retraining.proposals
     with proposals._database.write() as connection:
-        proposals.consider(connection, finding or Finding())
+        proposals.consider(connection, found or finding())
 
 
 def newest(fleet: Served) -> Any:
