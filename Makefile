@@ -1,13 +1,13 @@
 # The two commands are `make demo` and `make test`; each sets up all that it needs inside this clone.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-arm lint bench wheel clean
+.PHONY: help setup demo demo-retrain test test-fast test-arm lint bench wheel clean
 BIN := .venv/bin
 # Without cached bytecode every process of the fleet would compile its imports again: slow, and 8 MB more of an agent.
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## the virtual environment .venv alone
 	@scripts/setup
@@ -16,6 +16,11 @@ demo: setup ## the whole loop on this machine, about three minutes; KEEP=1 leave
 	@if found=$$(scripts/mosquitto); then export EDGELOOP_MOSQUITTO="$$found"; \
 	else echo "going on with the built-in broker for trying out"; fi; \
 	$(BIN)/edgeloop demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-retrain: setup ## drift, a proposal, a retraining that must win, a canary: unattended; DATA=folder of Occupancy
+	@if found=$$(scripts/mosquitto); then export EDGELOOP_MOSQUITTO="$$found"; \
+	else echo "going on with the built-in broker for trying out"; fi; \
+	$(BIN)/edgeloop demo --retraining $(if $(DATA),--data "$(DATA)") $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: setup ## every test: lint, types, import rules, units, and the system with real processes
 	@EDGELOOP_MOSQUITTO="$$(scripts/mosquitto)" && { EDGELOOP_BWRAP="$$(scripts/bubblewrap)" || true; } && \

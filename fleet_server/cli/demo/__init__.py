@@ -3,14 +3,18 @@
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from fleet_server.cli.demo.retraining import ROOMS, FieldPlay
+from fleet_server.cli.demo.rooms import choose_story
 from fleet_server.cli.demo.show import Show, StepFailedError, table
 from fleet_server.cli.demo.stage import Agent, Server, StageError
-from fleet_server.cli.demo.steps import STEPS
+from fleet_server.cli.demo.steps import STEPS, Step
 
 BOTH = ("onnx", "tflite")
 CAST = (
@@ -21,12 +25,41 @@ CAST = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Who plays, and what happens."""
+
+    agents: Mapping[str, Agent]
+    steps: Sequence[Step]
+
+
 def run(*, keep: bool = False, folder: Path | None = None, port: int = 0, broker: str = "auto") -> int:
-    """Run the demonstration; returns 0 where every step held, else 1.
+    """Run the demonstration of the whole loop; returns 0 where every step held, else 1.
 
     With `keep` the fleet runs on until Ctrl-C. Everything lives below `folder`, by default a temporary one, which is
     removed after a run that held.
     """
+
+    def plot(place: Path) -> Plot:
+        return Plot({name: Agent(name, profile, place / name, runtimes) for name, profile, runtimes in CAST}, STEPS)
+
+    return _run(plot, keep=keep, folder=folder, port=port, broker=broker)
+
+
+def run_retraining(
+    data: Path | None, *, keep: bool = False, folder: Path | None = None, port: int = 0, broker: str = "auto"
+) -> int:
+    """Run the demonstration of retraining, on the rows in `data` where they are there; as `run`."""
+
+    def plot(place: Path) -> Plot:
+        play = FieldPlay(choose_story(data, len(ROOMS)))
+        agents = {name: Agent(name, "pi4", place / name, ("onnx",), feedback=True) for name in ROOMS}
+        return Plot(agents, play.steps())
+
+    return _run(plot, keep=keep, folder=folder, port=port, broker=broker)
+
+
+def _run(plot: Callable[[Path], Plot], *, keep: bool, folder: Path | None, port: int, broker: str) -> int:
     place = folder or Path(tempfile.mkdtemp(prefix="edgeloop-demo-"))
     console = Console(highlight=False)
     columns = (
@@ -37,11 +70,11 @@ def run(*, keep: bool = False, folder: Path | None = None, port: int = 0, broker
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        agents = {name: Agent(name, profile, place / name, runtimes) for name, profile, runtimes in CAST}
-        task = progress.add_task("starting", total=len(STEPS))
-        show = Show(place, console, progress, task, Server.at(place / "server", port, broker), agents)
+        made = plot(place)
+        task = progress.add_task("starting", total=len(made.steps))
+        show = Show(place, console, progress, task, Server.at(place / "server", port, broker), made.agents)
         try:
-            held = _play(show) and _close(show, keep)
+            held = _play(show, made.steps) and _close(show, keep)
         except KeyboardInterrupt:
             console.print("\nstopped by Ctrl-C")
             held = False
@@ -55,9 +88,9 @@ def run(*, keep: bool = False, folder: Path | None = None, port: int = 0, broker
     return 0 if held else 1
 
 
-def _play(show: Show) -> bool:
+def _play(show: Show, steps: Sequence[Step]) -> bool:
     started = time.monotonic()
-    for number, (title, step) in enumerate(STEPS, 1):
+    for number, (title, step) in enumerate(steps, 1):
         show.console.print(f"\n[bold]{number}. {title}[/bold]")
         try:
             step(show)

@@ -181,6 +181,7 @@ class Agent:
     folder: Path
     runtimes: tuple[str, ...]
     max_rate_kib_s: int = 0
+    feedback: bool = False
     process: Process = field(init=False)
 
     def __post_init__(self) -> None:
@@ -203,7 +204,8 @@ class Agent:
         runtimes = ", ".join(f'"{runtime}"' for runtime in self.runtimes)
         self.config.write_text(
             f'profile = "{self.profile}"\nsimulated = true\nstate_dir = "{self.state}"\nruntimes = [{runtimes}]\n\n'
-            f"[api]\nport = 0\n\n[mqtt]\nreconnect_max_s = 5\n\n[fetch]\nmax_rate_kib_s = {self.max_rate_kib_s}\n"
+            f"[api]\nport = 0\n\n[mqtt]\nreconnect_max_s = 5\n\n[fetch]\nmax_rate_kib_s = {self.max_rate_kib_s}\n\n"
+            f"[telemetry]\nfeedback = {str(self.feedback).lower()}\n"
         )
 
     def enrol(self, url: str, token: str) -> None:
