@@ -74,6 +74,17 @@ class CountArrays:
         """The windows at these places."""
         return CountArrays(self.shape, self.scalars[index], self.floats[index], self.moments[index], self.values[index])
 
+    def put(self, index: NDArray[np.intp], part: "CountArrays") -> None:
+        """Set the windows at these places.
+
+        Raises:
+            ValueError: they are of different shape.
+        """
+        if self.shape != part.shape:
+            raise ValueError("windows of different shape")
+        for name in ("scalars", "floats", "moments", "values"):
+            getattr(self, name)[index] = getattr(part, name)
+
     def plus(self, other: "CountArrays") -> "CountArrays":
         """Window by window, the two merged.
 

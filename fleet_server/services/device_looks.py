@@ -6,6 +6,7 @@ too few rows are merged until they are a look. A device that changes to another 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,21 +72,31 @@ def _judge_part(
     counts, fits = read_arrays([window.packed for window, _ in part], yardstick.shape)
     waiting: list[DeviceDrift] = []
     whole: list[tuple[StoredWindow, DeviceDrift]] = []
-    merged: list[bytes] = []
+    places: list[int] = []
+    merged: list[tuple[int, bytes]] = []
     for place, (window, known) in enumerate(part):
         if not fits[place]:
             continue
-        known = replace(known, windows=known.windows + 1, rows=known.rows + int(counts.rows[place]))
+        rows = int(counts.rows[place])
+        if known.pending is None and rows >= policy.min_rows:
+            places.append(place)
+            whole.append((window, known))
+            continue
         packed = _gather(known.pending, window.packed, yardstick)
-        if int(counts.rows[place]) < policy.min_rows and unpack_counts(packed).rows < policy.min_rows:
-            waiting.append(replace(known, pending=packed))
+        if rows < policy.min_rows and unpack_counts(packed).rows < policy.min_rows:
+            waiting.append(replace(known, pending=packed, windows=known.windows + 1, rows=known.rows + rows))
         else:
-            whole.append((window, replace(known, pending=None)))
-            merged.append(packed)
+            merged.append((len(places), packed))
+            places.append(place)
+            whole.append((window, known))
     if not whole:
         return waiting
-    looks, _ = read_arrays(merged, yardstick.shape)
-    return waiting + _take_looks(yardstick, whole, looks, policy, now)
+    own_rows = [int(counts.rows[place]) for place in places]
+    looks = counts.take(np.array(places, np.intp))
+    if merged:
+        found, _ = read_arrays([packed for _, packed in merged], yardstick.shape)
+        looks.put(np.array([place for place, _ in merged], np.intp), found)
+    return waiting + _take_looks(yardstick, whole, (looks, own_rows), policy, now)
 
 
 def _gather(pending: bytes | None, packed: bytes, yardstick: Yardstick) -> bytes:
@@ -98,11 +109,11 @@ def _gather(pending: bytes | None, packed: bytes, yardstick: Yardstick) -> bytes
 def _take_looks(
     yardstick: Yardstick,
     whole: list[tuple[StoredWindow, DeviceDrift]],
-    counts: CountArrays,
+    seen: tuple[CountArrays, list[int]],
     policy: DriftPolicy,
     now: int,
 ) -> list[DeviceDrift]:
-    known = [item for _, item in whole]
+    known, (counts, own_rows) = [item for _, item in whole], seen
     columns, rows = columns_of(yardstick, counts), counts.rows.astype(np.float64)
     memory = _memories(yardstick, known)
     learnt = memory.windows >= policy.learning_windows
@@ -111,24 +122,32 @@ def _take_looks(
     scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
     past = past[0] * scale, past[1] * scale
     moved = np.zeros((len(known), yardstick.columns), np.bool_)
-    after = list(known)
+    after: list[dict[str, Any]] = [{} for _ in known]
     places = np.flatnonzero(learnt)
     if len(places):
         looks = judge_devices(yardstick, _some(columns, places), rows[places], memory.take(places), policy)
         for row, place in enumerate(places):
             after[place] = _decide(yardstick, known[place], looks, row, policy, now)
-            moved[place, list(confirmed_columns(after[place].looks, policy.confirm, policy.psi_floor))] = True
+            moved[place, list(confirmed_columns(after[place]["looks"], policy.confirm, policy.psi_floor))] = True
     places = np.flatnonzero(~learnt)
     if len(places):
         part = memory.take(places)
         learn(yardstick, _some(columns, places), rows[places], part)
         for row, place in enumerate(places):
-            packed = pack_memory(part, row, yardstick)
-            after[place] = replace(known[place], memory=packed, learnt=int(part.windows[row]))
+            after[place] = {"memory": pack_memory(part, row, yardstick), "learnt": int(part.windows[row])}
     shown = pack_shown(yardstick, shown_of(yardstick, columns, past, moved))
     return [
-        replace(item, look=look, look_at=now, look_n=window.n)
-        for item, look, (window, _) in zip(after, shown, whole, strict=True)
+        replace(
+            item,
+            windows=item.windows + 1,
+            rows=item.rows + count,
+            pending=None,
+            look=look,
+            look_at=now,
+            look_n=window.n,
+            **changed,
+        )
+        for (window, item), count, look, changed in zip(whole, own_rows, shown, after, strict=True)
     ]
 
 
@@ -146,7 +165,7 @@ def _some(columns: Columns, places: NDArray[np.intp]) -> Columns:
 
 def _decide(
     yardstick: Yardstick, known: DeviceDrift, found: DeviceLooks, row: int, policy: DriftPolicy, now: int
-) -> DeviceDrift:
+) -> dict[str, Any]:
     looks = add_look(known.looks, found.look(row), policy.of)
     state = next_state(known.state, weigh(looks, policy.confirm, policy.psi_floor))
     confirmed = confirmed_columns(looks, policy.confirm, policy.psi_floor)
@@ -157,7 +176,7 @@ def _decide(
         sentence = "; ".join(_say(yardstick, found, row, column) for column in newest[:_SAID])
         sentence += f"; {len(newest) - _SAID} more columns moved" if len(newest) > _SAID else ""
     since = since_of(known.state, state, known.since, now)
-    return replace(known, state=state, since=since, looks=looks, sentence=sentence)
+    return {"state": state, "since": since, "looks": looks, "sentence": sentence}
 
 
 def _say(yardstick: Yardstick, found: DeviceLooks, row: int, column: int) -> str:

@@ -4,7 +4,7 @@ House rules: memories are bytes here; `fleet_server.core` knows their form.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -78,6 +78,7 @@ class StoredPolicy:
 
 
 _read_policy = reader(StoredPolicy)
+_DEVICE = tuple(item.name for item in fields(DeviceDrift))
 
 
 def _looks(plain: Sequence[Sequence[Sequence[float]]]) -> Looks:
@@ -86,7 +87,8 @@ def _looks(plain: Sequence[Sequence[Sequence[float]]]) -> Looks:
 
 def _read_device(row: Any) -> DeviceDrift:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-    return DeviceDrift(**values | {"state": DriftState(values["state"]), "looks": _looks(values["looks"])})
+    values["state"], values["looks"] = DriftState(values["state"]), _looks(values["looks"])
+    return DeviceDrift(**values)
 
 
 def _read_scope(row: Any) -> ScopeDrift:
@@ -120,7 +122,7 @@ def save_devices(connection: Connection, found: Sequence[DeviceDrift]) -> None:
             columns.device.in_([item.device for item in found]),
         )
     )
-    connection.execute(insert(drift_devices), [asdict(item) for item in found])
+    connection.execute(insert(drift_devices), [{name: getattr(item, name) for name in _DEVICE} for item in found])
 
 
 def list_fresh(connection: Connection, model: str, version: int) -> tuple[Fresh, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from edge_agent.contract.windows import WindowCounts, merge
 from fleet_server.core.packed_counts import pack_counts, shape_of, unpack_counts
@@ -47,17 +47,28 @@ def roll_up(connection: Connection, before: int, limit: int) -> int:
     """Bring at most `limit` hours that begin before a time up to date with their windows; return how many were."""
     columns = [windows.c[name] for name in _KEY]
     waiting = select(*columns).where(windows.c.rolled.is_(False), windows.c.hour < before)
-    due = connection.execute(waiting.distinct().limit(limit)).all()
-    for key in due:
-        mine = [windows.c[name] == value for name, value in zip(_KEY, key, strict=True)]
-        packed = connection.execute(select(windows.c.counts).where(*mine).order_by(windows.c.n)).scalars().all()
-        whole = packed[0] if len(packed) == 1 else _merge(packed)
-        held = [window_hours.c[name] == value for name, value in zip(_KEY, key, strict=True)]
-        connection.execute(delete(window_hours).where(*held))
-        values = dict(zip(_KEY, key, strict=True))
-        connection.execute(insert(window_hours).values(**values, windows=len(packed), counts=whole))
-        connection.execute(update(windows).where(*mine).values(rolled=True))
-    return len(due)
+    due = waiting.distinct().limit(limit).subquery()
+    mine = and_(*(windows.c[name] == due.c[name] for name in _KEY))
+    found: dict[tuple[object, ...], list[bytes]] = {}
+    places = []
+    rows = connection.execute(select(windows.c.n, *columns, windows.c.counts).join(due, mine).order_by(windows.c.n))
+    for n, *key, packed in rows:
+        places.append({"place": n})
+        found.setdefault(tuple(key), []).append(packed)
+    if not found:
+        return 0
+    keys = [dict(zip(_KEY, key, strict=True)) for key in found]
+    held = and_(*(window_hours.c[name] == bindparam(f"old_{name}") for name in _KEY))
+    connection.execute(
+        delete(window_hours).where(held), [{f"old_{name}": value for name, value in key.items()} for key in keys]
+    )
+    made = [
+        key | {"windows": len(packed), "counts": packed[0] if len(packed) == 1 else _merge(packed)}
+        for key, packed in zip(keys, found.values(), strict=True)
+    ]
+    connection.execute(insert(window_hours), made)
+    connection.execute(update(windows).where(windows.c.n == bindparam("place")).values(rolled=True), places)
+    return len(found)
 
 
 def _merge(packed: Sequence[bytes]) -> bytes:

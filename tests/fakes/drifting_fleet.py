@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from edge_agent.contract.baseline import Baseline, FeatureBaseline, OutputBaseline
+from edge_agent.contract.windows import LATENCY_BUCKETS, FeatureCounts, WindowCounts
 from fleet_server.core.count_arrays import CountArrays, empty_arrays
 from fleet_server.core.yardstick import Yardstick, yardstick_of
 
@@ -55,15 +56,15 @@ class SimulatedFleet:
         self.offsets = self.offset_sigma * self.chance.normal(size=(self.devices, self.features))
         self._state = self.chance.normal(size=(self.devices, self.features))
 
-    def windows(self, shift: Floats | float = 0.0, stuck: int | None = None) -> CountArrays:
-        """One window of every device; `shift` (devices, features) is added to all rows, column `stuck` stands still."""
+    def windows(self, shift: Floats | float = 0.0, stuck: tuple[int, ...] = ()) -> CountArrays:
+        """One window of every device; `shift` (features,) is added to all rows, the columns `stuck` stand still."""
         found = empty_arrays(self.yardstick.shape, self.devices)
         found.scalars[:, 0] = self.rows
         moved = self.offsets + shift
         for device in range(self.devices):
             values = self._rows(device) + moved[device]
-            if stuck is not None:
-                values[:, stuck] = values[0, stuck]
+            for column in stuck:
+                values[:, column] = values[0, column]
             self._count(found, device, values)
         found.outputs[:] = self.chance.multinomial(self.rows, (0.5, 0.3, 0.2), size=self.devices)
         found.values[:, -30] = self.rows
@@ -90,3 +91,18 @@ class SimulatedFleet:
         found.values[device, : self.features * stride] = counted
         found.moments[device, 0] = values.sum(axis=0)
         found.moments[device, 1] = (values**2).sum(axis=0)
+
+
+def counts_of(found: CountArrays, device: int) -> WindowCounts:
+    """One device's window as it goes on the wire."""
+    columns = tuple(
+        FeatureCounts(
+            tuple(found.bins[device, column].tolist()),
+            *found.extras[device, column].tolist(),
+            round(float(found.moments[device, 0, column]), 2),
+            round(float(found.moments[device, 1, column]), 2),
+        )
+        for column in range(len(found.shape.bins))
+    )
+    rows, latency = int(found.rows[device]), tuple(found.values[device, -LATENCY_BUCKETS:].tolist())
+    return WindowCounts(rows, 0, 0, columns, tuple(found.outputs[device].tolist()), (), latency)
