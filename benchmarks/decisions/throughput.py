@@ -2,7 +2,8 @@
 
 `python benchmarks/decisions/throughput.py [--devices N] [--json FILE]`: a real SQLite file of the server's own form.
 Every device first learns for as many windows as the policy asks (written to the database as the monitor would, since
-what is measured is an hour of a fleet that runs), then one window of each is taken in, judged and rolled up.
+what is measured is an hour of a fleet that runs), then one window of each is taken in, judged and rolled up. Judging
+and rolling up are told in seconds of one core, so that another's work on the machine is not counted.
 """
 
 import argparse
@@ -77,8 +78,8 @@ def take_in(database: Database, held: list[bytes], names: list[str]) -> float:
 
 
 def judge(database: Database, measured: Measured) -> tuple[float, float]:
-    """Judge all windows from their stored form, as the monitor does; return the seconds for devices and the model."""
-    began, cursor = time.perf_counter(), 0
+    """Judge all windows from their stored form, as the monitor does; return CPU seconds for devices and the model."""
+    began, cursor = time.process_time(), 0
     while True:
         with database.write() as connection:
             found = windows.windows_after(connection, cursor, BATCH)
@@ -89,15 +90,15 @@ def judge(database: Database, measured: Measured) -> tuple[float, float]:
             drift.save_devices(connection, list(after.values()))
             cursor = found[-1].n
             drift.save_cursor(connection, cursor)
-    devices_s = time.perf_counter() - began
-    began = time.perf_counter()
+    devices_s = time.process_time() - began
+    began = time.process_time()
     with database.write() as connection:
         judged = ScopeLooks(Announcer(), no_one_listens).judge(
             connection, measured, ("m", 1), ("", None), POLICY, NOW + 4000
         )
     if not judged:
         raise SystemExit("the model was not judged")
-    return devices_s, time.perf_counter() - began
+    return devices_s, time.process_time() - began
 
 
 def run(devices: int) -> dict[str, Any]:
@@ -122,15 +123,17 @@ def run(devices: int) -> dict[str, Any]:
         ingest_s = take_in(database, held, names)
         window_bytes = (pages(database) - before) / devices
         measured = Measured(fleet.baseline, fleet.yardstick, None)
+        began = time.perf_counter()
         devices_s, scope_s = judge(database, measured)
+        wall_s = time.perf_counter() - began
         with database.read() as connection:
             looks = [item.look for item in drift.find_devices(connection, "m", 1).values() if item.look]
             unpack_shown(fleet.yardstick, looks, [True] * len(looks))
         before = pages(database)
-        began = time.perf_counter()
+        began = time.process_time()
         with database.write() as connection:
             rolled = window_hours.roll_up(connection, NOW + windows.HOUR_MS, devices + 1)
-        rolled_s = time.perf_counter() - began
+        rolled_s = time.process_time() - began
         hour_bytes = (pages(database) - before) / devices
         database.close()
     return {
@@ -142,6 +145,7 @@ def run(devices: int) -> dict[str, Any]:
         "judge_devices_s": devices_s,
         "judge_model_s": scope_s,
         "judge_s": devices_s + scope_s,
+        "judge_wall_s": wall_s,
         "roll_up_s": rolled_s,
         "rolled": rolled,
         "hour_bytes_on_disk": hour_bytes,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_server.core.drift_machine import Look
-from fleet_server.core.drift_memory import SHAPES, Memory, deviations, scaled_shapes
+from fleet_server.core.drift_memory import SHAPES, Memory, scaled_shapes
 from fleet_server.core.drift_policy import DriftPolicy
 from fleet_server.core.drift_tests import KS_MEAN, KS_SPREAD, population_stability
 from fleet_server.core.tails import excess_tail, student_critical
@@ -64,10 +64,15 @@ class DeviceLooks:
 
 
 def judge_devices(
-    yardstick: Yardstick, columns: Columns, rows: Floats, memory: Memory, policy: DriftPolicy
+    yardstick: Yardstick,
+    columns: Columns,
+    rows: Floats,
+    memory: Memory,
+    past: tuple[Floats, Floats],
+    policy: DriftPolicy,
 ) -> DeviceLooks:
-    """Judge one window of each device that has learnt its level."""
-    figures, shares = deviations(yardstick, columns, memory)
+    """Judge one window of each device that has learnt its level; `past` is how far it is from it (`deviations`)."""
+    figures, shares = past
     tail = policy.column_alpha(policy.alpha, yardstick.columns) / _FAMILIES
     learnt = int(memory.windows.min()) if len(memory) else 2
     # A window of fewer rows than those that were learnt from varies more.

@@ -64,6 +64,8 @@ Looks = tuple[Look, ...]
 
 def confirmed_columns(looks: Looks, confirm: int, floor: float) -> tuple[int, ...]:
     """Return the columns that moved in `confirm` of the looks at least, with a mean weight of `floor` there."""
+    if not any(looks):
+        return ()
     weights: dict[int, list[float]] = {}
     for look in looks:
         for column, weight in look:

@@ -26,7 +26,7 @@ from fleet_server.store.windows import StoredWindow
 
 Floats = NDArray[np.float64]
 # So many devices at once keep the arrays within a processor's cache.
-_TOGETHER = 250
+_TOGETHER = 125
 _SAID = 3
 
 
@@ -119,16 +119,22 @@ def _take_looks(
     learnt = memory.windows >= policy.learning_windows
     past = deviations(yardstick, columns, memory)
     # While a device learns, its past is a few windows: so scaled, what it deviates varies as a window alone does.
-    scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
-    past = past[0] * scale, past[1] * scale
+    if not learnt.all():
+        scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
+        past = past[0] * scale, past[1] * scale
     moved = np.zeros((len(known), yardstick.columns), np.bool_)
     after: list[dict[str, Any]] = [{} for _ in known]
     places = np.flatnonzero(learnt)
     if len(places):
-        looks = judge_devices(yardstick, _some(columns, places), rows[places], memory.take(places), policy)
+        if len(places) == len(known):  # as most of the time: nothing is copied
+            looks = judge_devices(yardstick, columns, rows, memory, past, policy)
+        else:
+            mine = past[0][places], past[1][places]
+            looks = judge_devices(yardstick, _some(columns, places), rows[places], memory.take(places), mine, policy)
         for row, place in enumerate(places):
             after[place] = _decide(yardstick, known[place], looks, row, policy, now)
-            moved[place, list(confirmed_columns(after[place]["looks"], policy.confirm, policy.psi_floor))] = True
+            if any(after[place]["looks"]):
+                moved[place, list(confirmed_columns(after[place]["looks"], policy.confirm, policy.psi_floor))] = True
     places = np.flatnonzero(~learnt)
     if len(places):
         part = memory.take(places)
@@ -152,6 +158,8 @@ def _take_looks(
 
 
 def _memories(yardstick: Yardstick, known: list[DeviceDrift]) -> Memory:
+    if all(item.memory for item in known):
+        return unpack_memories([item.memory for item in known], yardstick)
     memory = new_memory(yardstick, len(known))
     held = np.array([place for place, item in enumerate(known) if item.memory], np.intp)
     if len(held):
@@ -168,6 +176,9 @@ def _decide(
 ) -> dict[str, Any]:
     looks = add_look(known.looks, found.look(row), policy.of)
     state = next_state(known.state, weigh(looks, policy.confirm, policy.psi_floor))
+    since = since_of(known.state, state, known.since, now)
+    if not any(looks):
+        return {"state": state, "since": since, "looks": looks, "sentence": ""}
     confirmed = confirmed_columns(looks, policy.confirm, policy.psi_floor)
     sentence = known.sentence if state is DriftState.DRIFT else ""
     newest = [column for column in confirmed if found.ways[row, column]]
@@ -175,7 +186,6 @@ def _decide(
         newest.sort(key=lambda column: -float(found.psi[row, column]))
         sentence = "; ".join(_say(yardstick, found, row, column) for column in newest[:_SAID])
         sentence += f"; {len(newest) - _SAID} more columns moved" if len(newest) > _SAID else ""
-    since = since_of(known.state, state, known.since, now)
     return {"state": state, "since": since, "looks": looks, "sentence": sentence}
 
 

@@ -57,7 +57,8 @@ class Watch:
         """Judge one window of every device, and the fleet."""
         yardstick, policy = self.fleet.yardstick, self.policy
         columns = columns_of(yardstick, counts)
-        found = judge_devices(yardstick, columns, self.rows, self.memory, policy)
+        past = deviations(yardstick, columns, self.memory)
+        found = judge_devices(yardstick, columns, self.rows, self.memory, past, policy)
         moved = np.zeros((self.fleet.devices, yardstick.columns), np.bool_)
         for device in range(self.fleet.devices):
             looks = self.looks[device] = add_look(self.looks[device], found.look(device), policy.of)
