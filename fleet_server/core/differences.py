@@ -12,13 +12,13 @@ Biometrika 34, for unequal variances.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fleet_server.core.policies import Metric
 from fleet_server.core.tails import student_tail
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A device's value in an interval, and the number of rows (or labels) that it rests on."""
 
     interval: int
@@ -102,24 +102,25 @@ def _counts(devices: Iterable[DeviceSeries]) -> dict[str, int]:
 
 def _stable_shifts(stable: Sequence[DeviceSeries], weights: Sequence[float]) -> dict[int, float]:
     """Return by how much stable devices changed in each interval, each device counting the same."""
-    sums: dict[int, list[float]] = {}
-    for item, weight in zip(stable, weights, strict=True):
-        for cell in item.cells:
-            total = sums.setdefault(cell.interval, [0.0, 0.0])
-            total[0] += weight * (cell.value - item.before)
-            total[1] += weight
-    return {interval: total / weight for interval, (total, weight) in sums.items()}
+    totals: dict[int, float] = {}
+    whole: dict[int, float] = {}
+    for item, share in zip(stable, weights, strict=True):
+        before = item.before
+        for interval, value, _ in item.cells:
+            totals[interval] = totals.get(interval, 0.0) + share * (value - before)
+            whole[interval] = whole.get(interval, 0.0) + share
+    return {interval: total / whole[interval] for interval, total in totals.items()}
 
 
 def _mean(item: DeviceSeries, shifts: Mapping[int, float]) -> float | None:
     """Return a device's mean change beyond that of stable devices, by rows, over the intervals that have both."""
-    total = weight = 0.0
-    for cell in item.cells:
-        shift = shifts.get(cell.interval)
-        if shift is not None:
-            total += cell.weight * (cell.value - item.before - shift)
-            weight += cell.weight
-    return total / weight if weight > 0 else None
+    total = whole = 0.0
+    before = item.before
+    for interval, value, weight in item.cells:
+        if interval in shifts:
+            total += weight * (value - before - shifts[interval])
+            whole += weight
+    return total / whole if whole > 0 else None
 
 
 def _typical(shifts: Mapping[int, float], canary: Iterable[DeviceSeries]) -> float:

@@ -6,7 +6,7 @@ binomial. What is wrong is said by `Harm`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from fleet_server.core.rollouts import DeviceState, Rollout, RolloutDevice, Roll
 
 CANARY, STABLE, LOOKS = 50, 500, 24
 BEFORE_LOOKS = 24
+LOOK_S = 3600.0
 ERROR_RATE, WRONG_RATE = 0.02, 0.10
 DEVICE_SPREAD, WANDER, AUTOCORRELATION, COMMON = 0.5, 0.2, 0.9, 0.1
 ROWS, ROWS_SPREAD, LABELS = 500, 0.4, 50
@@ -61,20 +62,28 @@ class Fleet:
     values: dict[Metric, tuple[_Numbers, _Numbers]]
     bad_look: NDArray[np.int64]
     profiles: list[str]
+    _cells: dict[Metric, list[list[Cell]]] = field(default_factory=dict)
+    _seen: list[tuple[tuple[RolloutDevice, ...], Observed]] = field(default_factory=list)
 
     def views(self, policy: Policy = POLICY) -> Iterator[tuple[RolloutView, Observed, float]]:
         """Return what is decided from at the end of each look."""
         rollout = Rollout("r", "digits", 2, "all", policy, phase_started=1.0)
-        cells: dict[Metric, list[list[Cell]]] = {metric: [[] for _ in self.profiles] for metric in self.values}
         for look in range(1, LOOKS + 1):
-            now = 1.0 + look * policy.look_s
-            for metric, (values, weights) in self.values.items():
-                for mine, value, weight in zip(cells[metric], values[:, look], weights[:, look], strict=True):
-                    mine.append(Cell(look, float(value), float(weight)))
-            differences = [compare_arms(metric, self._series(metric, mine)) for metric, mine in cells.items()]
-            found = tuple(item for item in differences if item is not None)
-            bad = {f"d{n:03}": 1.0 + int(at) * policy.look_s for n, at in enumerate(self.bad_look) if at <= look}
-            yield RolloutView(rollout, self._members(look, policy)), Observed({}, {}, bad, look, found), now
+            if look > len(self._seen):
+                self._seen.append(self._observe(look))
+            members, observed = self._seen[look - 1]
+            yield RolloutView(rollout, members), observed, 1.0 + look * LOOK_S
+
+    def _observe(self, look: int) -> tuple[tuple[RolloutDevice, ...], Observed]:
+        differences = []
+        for metric, (values, weights) in self.values.items():
+            cells = self._cells.setdefault(metric, [[] for _ in self.profiles])
+            for mine, value, weight in zip(cells, values[:, look].tolist(), weights[:, look].tolist(), strict=True):
+                mine.append(Cell(look, value, weight))
+            differences.append(compare_arms(metric, self._series(metric, cells)))
+        found = tuple(item for item in differences if item is not None)
+        bad = {f"d{n:03}": 1.0 + int(at) * LOOK_S for n, at in enumerate(self.bad_look) if at <= look}
+        return self._members(look), Observed({}, {}, bad, look, found)
 
     def _series(self, metric: Metric, cells: list[list[Cell]]) -> list[DeviceSeries]:
         before = self.values[metric][0][:, 0]
@@ -83,12 +92,12 @@ class Fleet:
             for number, mine in enumerate(cells)
         ]
 
-    def _members(self, look: int, policy: Policy) -> tuple[RolloutDevice, ...]:
+    def _members(self, look: int) -> tuple[RolloutDevice, ...]:
         made = []
         for number, bad in enumerate(self.bad_look):
             name, canary = f"d{number:03}", number < CANARY
             state = DeviceState.SUCCEEDED if canary else DeviceState.WAITING
-            failed, at = canary and bad <= look, 1.0 + float(bad) * policy.look_s
+            failed, at = canary and bad <= look, 1.0 + float(bad) * LOOK_S
             made.append(
                 RolloutDevice(
                     name,

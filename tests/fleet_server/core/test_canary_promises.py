@@ -32,7 +32,7 @@ def test_nor_is_it_rolled_back_without_any_margin() -> None:
 
 
 def test_what_befalls_the_whole_fleet_rolls_back_nothing() -> None:
-    """Three times the errors, slower by half, wronger by half and thirty times as many bad devices, for six looks."""
+    """Three times the errors, slower by half, wronger by half and five times as many bad devices, for six looks."""
     assert halts(Harm(surge=True), range(8)) == 0
 
 
