@@ -120,15 +120,16 @@ def plan_phases(rollout_id: str, profiles: Mapping[str, str], policy: Policy) ->
 
     The order is by chance that the rollout's id seeds, so that not always the same devices come first, and every run
     of it has the fleet's mix of profiles as nearly as whole devices allow (systematic sampling): phases and whoever
-    waits are alike in hardware. Each phase has one device at least while devices remain. Phases before the last leave
-    the policy's stable devices alone. The last phase reaches as far as the policy says, not further.
+    waits are alike in hardware. Each phase has one device at least while devices remain; phases before the last leave
+    the policy's stable devices alone, but for the very first device. The last phase reaches as far as the policy says, not further.
     """
     ordered = _mixed_order(rollout_id, profiles)
     held = 0 if policy.stable is None else policy.stable.reach(len(ordered))
     plan, start = [], 0
     for place, size in enumerate(policy.phases):
         limit = len(ordered) if place == len(policy.phases) - 1 else len(ordered) - held
-        end = min(len(ordered), max(min(size.reach(len(ordered)), limit), start + 1))
+        # One device is asked at least, be all of them held back.
+        end = min(len(ordered), max(min(size.reach(len(ordered)), limit), min(start + 1, max(limit, 1))))
         plan.append(tuple(ordered[start:end]))
         start = end
     return tuple(plan)

@@ -66,6 +66,7 @@ def test_bad_devices_that_are_allowed_still_count_against_promotion() -> None:
     assert unsure.verdict is Verdict.PAUSE
     assert unsure.reason.startswith("2 bad of 42 devices, which neither promotes nor rules it out")
     assert decide("s" * 80 + "f|w", max_failures=5).verdict is Verdict.ADVANCE
+    assert "8 bad of 40 devices, too many to promote" in decide("s" * 32 + "f" * 8 + "|w", max_failures=9).reason
 
 
 def test_the_last_phase_ends_when_every_device_has_finished() -> None:

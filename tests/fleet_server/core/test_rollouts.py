@@ -66,6 +66,25 @@ def test_not_always_the_same_devices_come_first() -> None:
     assert len(first) > 10
 
 
+def test_every_phase_and_whoever_waits_have_the_fleets_mix_of_hardware() -> None:
+    fleet = {f"{profile}-{i}": profile for profile, n in (("pi-3", 60), ("pi-4", 30), ("zero", 10)) for i in range(n)}
+    for seed in range(20):
+        plan = plan_phases(f"rollout-{seed}", fleet, phased("10%", "30%", "100%"))
+        for phase in plan:
+            for profile, share in (("pi-3", 0.6), ("pi-4", 0.3), ("zero", 0.1)):
+                assert abs(sum(fleet[device] == profile for device in phase) - share * len(phase)) <= 1.5
+
+
+def test_stable_devices_are_left_alone_until_the_last_phase() -> None:
+    ids = dict.fromkeys((f"dev-{i}" for i in range(100)), "pi")
+    held = parse_policy({"phases": ["50%", "90%", "100%"], "stable": "30%"})
+    assert [len(phase) for phase in plan_phases("r", ids, held)] == [50, 20, 30]
+    few = dict.fromkeys(("a", "b", "c"), "pi")
+    assert [len(phase) for phase in plan_phases("r", few, held)] == [2, 0, 1]
+    alone = parse_policy({"phases": ["50%", "100%"], "stable": "100%"})
+    assert [len(phase) for phase in plan_phases("r", {"a": "pi"}, alone)] == [1, 0]
+
+
 def test_devices_that_nothing_fits_are_skipped_and_do_not_count() -> None:
     fits = Choice(Candidate("onnx-fp32", Runtime.ONNX, Precision.FP32, "a" * 64), "best")
     prospects = [Prospect(f"dev-{i}", fits, 1, "b" * 64) for i in range(4)] + [
