@@ -121,7 +121,8 @@ def plan_phases(rollout_id: str, profiles: Mapping[str, str], policy: Policy) ->
     The order is by chance that the rollout's id seeds, so that not always the same devices come first, and every run
     of it has the fleet's mix of profiles as nearly as whole devices allow (systematic sampling): phases and whoever
     waits are alike in hardware. Each phase has one device at least while devices remain; phases before the last leave
-    the policy's stable devices alone, but for the very first device. The last phase reaches as far as the policy says, not further.
+    the policy's stable devices alone, but for the very first device. The last phase reaches as far as the policy
+    says, not further.
     """
     ordered = _mixed_order(rollout_id, profiles)
     held = 0 if policy.stable is None else policy.stable.reach(len(ordered))
