@@ -25,6 +25,7 @@ from fleet_server.services.feedback import FeedbackRules
 from fleet_server.services.identities import Identities
 from fleet_server.services.outbox import Outbox
 from fleet_server.services.recovery import Recovery
+from fleet_server.services.retention import Housekeeping, Retention
 from fleet_server.services.rollouts import RolloutRequest, Rollouts
 from fleet_server.services.wire import Contact, Traffic
 from fleet_server.store.errors import UnavailableError
@@ -145,19 +146,24 @@ class SimServer:
         controller = Controller(database, base.assigner, self.rollouts, recovery, announcer, clock)
         issuer = Certificates(database, base.authority, 60, clock)
         self.identities = Identities(database, self.accounts, issuer, self.wire, announcer, clock, self.wake)
+        kept = Retention(100, 7, 30, FeedbackRules(1000, 30))
         self.turned = SimpleNamespace(
             _outside=SimpleNamespace(wire=self.wire),
             # All is signed, and nothing nears its end in the hours of a world.
             trust=SimpleNamespace(tryout=SimpleNamespace(turn=_nothing), image=SimpleNamespace(refresh=_nothing)),
             identities=self.identities,
+            # No model has a pipeline, and none drifts in so short a time.
+            retraining=SimpleNamespace(services=SimpleNamespace(proposals=SimpleNamespace(turn=_nothing))),
             controller=controller,
+            monitor=SimpleNamespace(tick=_nothing),
+            housekeeping=Housekeeping(database, kept, clock),
             outbox=Outbox(database, base.artifacts, self.wire, (image, base.trust.director), clock),
             context=SimpleNamespace(
                 audit=SimpleNamespace(checkpoint=_nothing), auth=SimpleNamespace(save_uses=_nothing)
             ),
         )
         parts = database, base.artifacts, controller, self.identities, image, self.wire
-        intake = DeviceIntake(*parts, announcer, clock, self.wake, 100, FeedbackRules(1000, 30))
+        intake = DeviceIntake(*parts, announcer, clock, self.wake, kept)
         patient = ImpatientIntake(intake, threading.Event(), recovery.meet_stranger)
         self.ingest = InlineIngest(SimpleNamespace(connected=False), TOPICS, patient.public_key, patient)  # type: ignore[arg-type]
         rules = EnrolmentRules("pin", Contact("broker", 1, TOPICS.root), approve=False, roots=image.roots)
