@@ -35,7 +35,7 @@ from fleet_server.services.events import record_event
 from fleet_server.services.yardsticks import Measured
 from fleet_server.store import drift
 from fleet_server.store.decisions import StoredDecision
-from fleet_server.store.drift import DeviceDrift, Fresh, ScopeDrift
+from fleet_server.store.drift import Fresh, LookShown, ScopeDrift
 from fleet_server.store.events import StoredEvent
 
 DATA, TRUTH = "data", "truth"
@@ -76,10 +76,11 @@ class ScopeLooks:
         fresh = _due(drift.list_fresh(connection, model, number), members, before, policy, now)
         if not fresh:
             return False
-        found = drift.find_devices(connection, model, number, [item.device for item in fresh])
+        names = {item.device for item in fresh}
+        looks = drift.list_looks(connection, model, number, before.judged_n)
         # A device with a bundle whose answers are counted otherwise is not part of this look.
         size = shown_bytes(measured.yardstick)
-        shown = [item for item in found.values() if item.look is not None and len(item.look) == size]
+        shown = [item for item in looks if item.device in names and len(item.look) == size]
         after, evidence = _look(measured.yardstick, before, shown, policy, now)
         after = replace(after, judged_at=now, judged_n=max(item.look_n for item in fresh))
         drift.save_scope(connection, after)
@@ -162,10 +163,10 @@ def _due(
 
 
 def _look(
-    yardstick: Yardstick, before: ScopeDrift, devices: Sequence[DeviceDrift], policy: DriftPolicy, now: int
+    yardstick: Yardstick, before: ScopeDrift, devices: Sequence[LookShown], policy: DriftPolicy, now: int
 ) -> tuple[ScopeDrift, Mapping[str, Any]]:
     """Return what is known of a group after one look, and the evidence."""
-    packed = [item.look for item in devices if item.look is not None]
+    packed = [item.look for item in devices]
     learnt = [item.state is not DriftState.LEARNING for item in devices]
     shown = unpack_shown(yardstick, packed, learnt)
     memory = unpack_scope_memory(before.memory, yardstick)

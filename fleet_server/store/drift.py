@@ -68,6 +68,16 @@ class Fresh:
 
 
 @dataclass(frozen=True, slots=True)
+class LookShown:
+    """A device's newest look, without what it learnt."""
+
+    device: str
+    state: DriftState
+    learnt: int
+    look: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredPolicy:
     """A model's drift policy, who set it and when."""
 
@@ -132,6 +142,16 @@ def list_fresh(connection: Connection, model: str, version: int) -> tuple[Fresh,
         columns.model == model, columns.version == version, columns.look.is_not(None)
     )
     return tuple(Fresh(*row) for row in connection.execute(query))
+
+
+def list_looks(connection: Connection, model: str, version: int, after: int) -> tuple[LookShown, ...]:
+    """Return the newest look of each device, where it ended with a window after the place `after`."""
+    columns = drift_devices.c
+    query = select(columns.device, columns.state, columns.learnt, columns.look).where(
+        columns.model == model, columns.version == version, columns.look.is_not(None), columns.look_n > after
+    )
+    rows = connection.execute(query.order_by(columns.device))
+    return tuple(LookShown(device, DriftState(state), learnt, look) for device, state, learnt, look in rows)
 
 
 def watched_versions(connection: Connection) -> tuple[tuple[str, int], ...]:
