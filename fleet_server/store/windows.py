@@ -144,8 +144,8 @@ def list_windows(connection: Connection, wanted: WindowFilter) -> tuple[StoredWi
 
 def windows_after(connection: Connection, n: int, limit: int) -> tuple[StoredWindow, ...]:
     """Return at most `limit` windows that came first after the place `n`, in their order."""
-    rows = connection.execute(_SHOWN.where(windows.c.n > n).order_by(windows.c.n).limit(limit))
-    return tuple(_read(row) for row in rows)
+    rows = connection.execute(_SHOWN.where(windows.c.n > n).order_by(windows.c.n).limit(limit)).all()
+    return tuple(StoredWindow(*row) for row in rows)
 
 
 def last_place(connection: Connection) -> int:
