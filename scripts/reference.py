@@ -31,7 +31,7 @@ from edge_agent.contract import (  # noqa: E402 - the root comes first
     windows,
 )
 from edge_agent.core import update_machine  # noqa: E402 - as above
-from fleet_server.core import permissions  # noqa: E402 - as above
+from fleet_server.core import permissions, proposal_machine  # noqa: E402 - as above
 
 MESSAGES: tuple[type, ...] = (
     messages.Status,
@@ -134,6 +134,13 @@ def machine() -> str:
     return "\n".join([*lines, "```", "", "| State | owes | after a restart |", "|---|---|---|", *owed])
 
 
+def proposals() -> str:
+    """The machine of proposals as a diagram: its whole table of moves."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> proposed"]
+    lines += [f"    {start} --> {end}: {move}" for (start, move), end in proposal_machine.MOVES.items()]
+    return "\n".join([*lines, "```"])
+
+
 def health_schema() -> str:
     """The JSON Schema (2020-12) of one health object."""
     names = {str: "string", int: "integer", float: "number"}
@@ -175,6 +182,7 @@ MAKERS: Mapping[str, Callable[[], str]] = {
     "payloads": payload_tables,
     "reasons": reasons,
     "machine": machine,
+    "proposals": proposals,
     "denials": denials,
     "roles": roles,
 }

@@ -49,7 +49,7 @@ class ProposalMoveError(ValueError):
 
 
 _S, _M = ProposalState, ProposalMove
-_TABLE: Mapping[tuple[ProposalState, ProposalMove], ProposalState] = {
+MOVES: Mapping[tuple[ProposalState, ProposalMove], ProposalState] = {
     (_S.PROPOSED, _M.ACCEPT): _S.ACCEPTED,
     (_S.PROPOSED, _M.DECLINE): _S.DECLINED,
     (_S.ACCEPTED, _M.TRAIN): _S.TRAINING,
@@ -70,7 +70,7 @@ _TABLE: Mapping[tuple[ProposalState, ProposalMove], ProposalState] = {
     (_S.ROLLING, _M.SUCCEED): _S.DONE,
     (_S.ROLLING, _M.ROLL_BACK): _S.ROLLED_BACK,
 }
-ENDED = frozenset(ProposalState) - {state for state, _ in _TABLE}
+ENDED = frozenset(ProposalState) - {state for state, _ in MOVES}
 
 
 def next_state(state: ProposalState, move: ProposalMove) -> ProposalState:
@@ -79,8 +79,8 @@ def next_state(state: ProposalState, move: ProposalMove) -> ProposalState:
     Raises:
         ProposalMoveError: the table has no such move.
     """
-    found = _TABLE.get((state, move))
+    found = MOVES.get((state, move))
     if found is None:
-        allowed = ", ".join(sorted(move for held, move in _TABLE if held is state)) or "nothing more"
+        allowed = ", ".join(sorted(move for held, move in MOVES if held is state)) or "nothing more"
         raise ProposalMoveError(f"a proposal that is {state} cannot {move}; allowed: {allowed}")
     return found

@@ -33,15 +33,18 @@ params = { hidden_layer_sizes = [16] }
 _DIGITS = """\
 model = "digits"
 task = "classification"
-description = "Handwritten digits, 8 by 8, by a forest"
+description = "Handwritten digits, 8 by 8, by logistic regression"
 
 [data]
 csv = "base.csv"
 target = "target"
 
 [[steps]]
-estimator = "sklearn.ensemble.RandomForestClassifier"
-params = { n_estimators = 40, max_depth = 10 }
+estimator = "sklearn.preprocessing.StandardScaler"
+
+[[steps]]
+estimator = "sklearn.linear_model.LogisticRegression"
+params = { max_iter = 300 }
 """
 
 

@@ -50,6 +50,7 @@ TABLE: dict[Permission, set[str]] = {
         "GET /api/v1/releases/status",
         "GET /api/v1/rollouts",
         "GET /api/v1/rollouts/{rollout}",
+        "GET /api/v1/rollouts/{rollout}/explain",
         "GET /api/v1/session",
         "GET /api/v1/stream",
         "GET /api/v1/tokens",
