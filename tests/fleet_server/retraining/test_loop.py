@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from edge_agent.contract import codec
 from fleet_server.core.audit_chain import AuditRow
 from fleet_server.core.cycle import Turn, trace_cycle
 from fleet_server.core.drift_findings import DriftAlert
 from fleet_server.services.clock import now_ms
 from fleet_server.store.audit import AuditFilter
+from fleet_server.store.errors import ConflictError
+from fleet_server.store.models import Version
 from fleet_server.store.pages import PageRequest
 from tests.fakes.builds import Pretend, working
-from tests.fakes.retraining import find, finding, in_the_field, newest, send_rows, set_pipeline, train, trainer
+from tests.fakes.retraining import find, finding, in_the_field, newest, send_rows, set_pipeline, train, trainer, verdict
 from tests.fakes.server_app import Board, Served, served
+from tests.fakes.server_versions import write_version
 
 
 @contextmanager
@@ -158,6 +163,25 @@ def test_declined_while_it_trains_it_registers_nothing(fleet: Served, boards: li
     with working(fleet, trainer(fleet.folder, won=True)):
         fleet.turn()
     assert newest(fleet)["state"] == "declined"
+
+
+def test_what_wins_after_it_was_declined_is_not_registered(fleet: Served, boards: list[Board]) -> None:
+    """The word of a person may come between the end of a training and its registration."""
+    set_pipeline(fleet, automatic=True)
+    find(fleet)
+    fleet.turn()
+    fleet.turn()
+    held = newest(fleet)["id"]
+    fleet.call("POST", f"/proposals/{held}/decline", json={"reason": "not now"})
+    context = fleet.server.context
+
+    def win(connection: Connection, made: Version) -> None:
+        context.retraining.proposals.win(connection, held, codec.to_plain(verdict(won=True)), made)
+
+    folder = write_version(fleet.folder / "late", "digits", b"late")
+    with pytest.raises(ConflictError, match="is declined meanwhile"):
+        context.models.register("digits", folder, "test", auto=True, saved=win)
+    assert [item["version"] for item in fleet.call("GET", "/models/digits/versions")["items"]] == [1]
 
 
 def test_without_a_key_here_it_waits_for_the_signer(tmp_path: Path) -> None:
