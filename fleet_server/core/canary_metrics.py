@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_agent.contract.windows import LATENCY_BUCKETS, LATENCY_EDGES_US, WindowCounts
+from edge_agent.contract.windows import LATENCY_BUCKETS, LATENCY_EDGES_US
 from fleet_server.core.drift_rules import population_stability
 from fleet_server.core.policies import Metric
 
@@ -45,21 +45,6 @@ class DeviceSums:
             self.correct + other.correct,
             self.abs_error + other.abs_error,
         )
-
-
-def sums_of(counts: WindowCounts) -> DeviceSums:
-    """Return what the evidence of a rollout needs of a window."""
-    return DeviceSums(
-        counts.rows,
-        counts.errors,
-        counts.rejected,
-        counts.outputs,
-        counts.latency,
-        counts.memory_mb,
-        counts.feedback.n,
-        counts.feedback.correct,
-        counts.feedback.abs_error,
-    )
 
 
 def measure(metric: Metric, sums: DeviceSums, reference: tuple[int, ...] = ()) -> tuple[float, float] | None:

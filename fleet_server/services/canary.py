@@ -1,13 +1,16 @@
 """What is observed of a rollout's devices: their windows by look, what pace needs of their boards, who went bad.
 
-House rules: windows are read once, when a look ends, and added up; so a moment's look rests on the same windows
-whoever asks. A window that began before the first offer and ended after it is of neither side.
+House rules: windows are read once, when a look ends, in the order of their places, which a repeat keeps; only those
+of the rollout's own devices are added up. So a moment's look rests on the same windows whoever asks, and none counts
+twice. A window that began before the first offer and ended after it is of neither side. All is read in a transaction
+for reading: whoever brings windows in does not wait.
 """
 
 import datetime as dt
+import itertools
 import threading
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -24,28 +27,37 @@ from fleet_server.core.canary import (
     is_stable,
     look_at,
 )
-from fleet_server.core.canary_metrics import DeviceSums, sums_of
+from fleet_server.core.canary_metrics import DeviceSums
 from fleet_server.core.differences import Difference
 from fleet_server.core.policies import Silence
 from fleet_server.core.rollouts import RolloutView
+from fleet_server.core.window_sums import add_up
 from fleet_server.store import assignments, devices, windows
-from fleet_server.store.windows import StoredWindow, WindowFilter
+from fleet_server.store.windows import WindowRow
 
 # The label that says where a board stands: an IANA name such as Europe/Vienna.
 TIME_ZONE_LABEL = "timezone"
 # Rows that a device must answer are counted as often as this.
 _INFERENCES_EVERY_S = 10.0
+# Windows that are added up at once.
+_AT_ONCE = 50_000
+# Besides looks, which count from 1: of the former version before the first offer; rows of the new one before it.
+_BEFORE, _EARLY = 0, -1
+
+# Whose windows, whether of the new version, of which look.
+_Key = tuple[str, bool, int]
 
 
 @dataclass
 class _Gathered:
-    """What was added up for one rollout so far; times in epoch milliseconds."""
+    """What was added up for one rollout so far, of the windows in places after `first` up to `read_to`; epoch ms."""
 
     began: float
+    first: int
     read_to: int
+    devices: frozenset[str] = frozenset()
     read_at: float = 0.0
     look: int = 0
-    seen: set[tuple[str, int, int, int]] = field(default_factory=set)
     before: dict[str, DeviceSums] = field(default_factory=dict)
     looks: dict[tuple[str, bool], dict[int, DeviceSums]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
@@ -70,10 +82,10 @@ class Observer:
             return Observed(boards)
         with self._lock:
             gathered = self._gather(connection, view, began, look, now)
+            inferences = dict(gathered.rows) if policy.min_inferences else {}  # others go on adding to these
         bad_at = gathered.bad_at | _rejected(connection, view, began)
         if policy.silent is Silence.BAD and policy.silent_s is not None:
             bad_at |= _quiet_stable(view, gathered, policy.silent_s, now)
-        inferences = gathered.rows if policy.min_inferences else {}
         return Observed(boards, inferences, bad_at, look, gathered.differences)
 
     def forget(self, settled: frozenset[str]) -> None:
@@ -86,13 +98,12 @@ class Observer:
         rollout, policy = view.rollout, view.rollout.policy
         found = self._gathered.get(rollout.id)
         if found is None or found.began != began:
-            since = int((began - BEFORE_LOOKS * policy.look_s) * 1000)
-            found = self._gathered[rollout.id] = _Gathered(began, since)
+            first = windows.place_before(connection, int((began - BEFORE_LOOKS * policy.look_s) * 1000))
+            found = self._gathered[rollout.id] = _Gathered(began, first, first)
         counted = bool(policy.min_inferences) and abs(now - found.read_at) >= _INFERENCES_EVERY_S
         if look > found.look or counted:
             found.read_at = now
-            for stored in windows.list_windows(connection, WindowFilter(model=rollout.model, since=found.read_to)):
-                _take(found, stored, rollout.version, policy.look_s)
+            _read(connection, found, view)
         arms = _arms(view)
         if look > found.look or (look and arms != found.arms):
             found.look, found.arms = look, arms
@@ -121,28 +132,56 @@ def utc_offset_s(labels: Mapping[str, str], now: float) -> float | None:
     return None if offset is None else offset.total_seconds()
 
 
-def _take(found: _Gathered, stored: StoredWindow, version: int, look_s: float) -> None:
-    """Add a window to the side and the look that it is of; a repeat counts once."""
-    key = (stored.device, stored.version, stored.boot, stored.number)
-    found.read_to = max(found.read_to, stored.received)
-    if key in found.seen:
-        return
-    found.seen.add(key)
-    received, device, new = stored.received / 1000, stored.device, stored.version == version
-    found.last[device] = max(found.last.get(device, 0), stored.received)
-    sums = sums_of(stored.read_counts())
+def _read(connection: Connection, found: _Gathered, view: RolloutView) -> None:
+    """Add up the windows that came since; those of a device that joined, from the first place on."""
+    devices, newest = frozenset(member.device for member in view.devices), windows.last_place(connection)
+    if joined := devices - found.devices:
+        _add(connection, found, view, joined, found.first, found.read_to)
+    _add(connection, found, view, devices, found.read_to, newest)
+    found.devices, found.read_to = devices, newest
+
+
+def _add(
+    connection: Connection, found: _Gathered, view: RolloutView, devices: frozenset[str], after: int, until: int
+) -> None:
+    rows = _place_all(found, view, devices, windows.walk_windows(connection, view.rollout.model, after, until))
+    while True:
+        keys: dict[_Key, int] = {}
+        batch = ((keys.setdefault(key, len(keys)), packed) for key, packed in itertools.islice(rows, _AT_ONCE))
+        sums = add_up(batch)
+        if not sums:
+            return
+        for key, owner in keys.items():
+            _keep(found, key, sums[owner])
+
+
+def _place_all(
+    found: _Gathered, view: RolloutView, devices: frozenset[str], rows: Iterator[WindowRow]
+) -> Iterator[tuple[_Key, bytes]]:
+    """Yield these devices' windows with what they are of."""
+    policy, version, began = view.rollout.policy, view.rollout.version, found.began
+    since = began - BEFORE_LOOKS * policy.look_s
+    for row in rows:
+        received = row.received / 1000
+        if row.device not in devices or received < since:
+            continue
+        found.last[row.device] = max(found.last.get(row.device, 0), row.received)
+        new = row.version == version
+        if received <= began:
+            yield (row.device, new, _EARLY if new else _BEFORE), row.packed
+        elif new or min(row.started, row.received - max(row.ended - row.started, 0)) / 1000 >= began:
+            yield (row.device, new, int((received - began) // policy.look_s) + 1), row.packed
+
+
+def _keep(found: _Gathered, key: _Key, sums: DeviceSums) -> None:
+    device, new, look = key
     if new:
         found.rows[device] = found.rows.get(device, 0) + sums.rows
-    if received <= found.began:
-        if not new:
-            found.before[device] = found.before[device] + sums if device in found.before else sums
-        return
-    length_ms = max(stored.ended - stored.started, 0)
-    if not new and min(stored.started, stored.received - length_ms) / 1000 < found.began:
-        return
-    look = int((received - found.began) // look_s) + 1
-    looks = found.looks.setdefault((device, new), {})
-    looks[look] = looks[look] + sums if look in looks else sums
+    if look == _BEFORE:
+        found.before[device] = found.before[device] + sums if device in found.before else sums
+    elif look > _BEFORE:
+        looks = found.looks.setdefault((device, new), {})
+        looks[look] = looks[look] + sums if look in looks else sums
 
 
 def _judge(connection: Connection, found: _Gathered, view: RolloutView) -> None:

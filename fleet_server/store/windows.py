@@ -6,9 +6,9 @@ by whole hours that are rolled up, and leave a mark: a repeat of a forgotten win
 counts it twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -49,6 +49,18 @@ class StoredWindow:
         return unpack_counts(self.packed)
 
 
+class WindowRow(NamedTuple):
+    """What evidence reads of a window; as in `StoredWindow`."""
+
+    n: int
+    device: str
+    version: int
+    started: int
+    ended: int
+    received: int
+    packed: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class WindowFilter:
     """Which windows are wanted; `since` is when the server received them, in epoch milliseconds."""
@@ -64,6 +76,7 @@ _SHOWN: Any = select(
     *(column for column in windows.c if column.name not in ("hour", "rolled", "counts")),
     windows.c.counts.label("packed"),
 )
+_ROW: Any = select(*(windows.c["counts" if name == "packed" else name] for name in WindowRow._fields))
 _IDENTITY = (windows.c.device, windows.c.model, windows.c.version)
 
 
@@ -146,6 +159,30 @@ def windows_after(connection: Connection, n: int, limit: int) -> tuple[StoredWin
     """Return at most `limit` windows that came first after the place `n`, in their order."""
     rows = connection.execute(_SHOWN.where(windows.c.n > n).order_by(windows.c.n).limit(limit)).all()
     return tuple(StoredWindow(*row) for row in rows)
+
+
+def walk_windows(connection: Connection, model: str, after: int, until: int) -> Iterator[WindowRow]:
+    """Yield the windows of a model from the place after `after` up to `until`, in their order."""
+    query = _ROW.where(windows.c.n > after, windows.c.n <= until, windows.c.model == model)
+    return map(WindowRow._make, connection.execute(query.order_by(windows.c.n)))
+
+
+def place_before(connection: Connection, since: int) -> int:
+    """Return a place after which all windows are that came since a time (epoch ms), in a few look-ups.
+
+    Places are in the order in which windows came first, so halving finds it; a repeat came later than its place says,
+    which can but lead to an earlier place.
+    """
+    low, high = 0, last_place(connection)
+    while low < high:
+        middle = (low + high) // 2
+        query = select(windows.c.n, windows.c.received).where(windows.c.n > middle).order_by(windows.c.n).limit(1)
+        n, received = connection.execute(query).one()
+        if received >= since:
+            high = middle
+        else:
+            low = n
+    return low
 
 
 def last_place(connection: Connection) -> int:

@@ -14,7 +14,7 @@ from tests.fakes.server_app import Board, Served, served
 
 LOOK_S = 600
 POLICY = {
-    "phases": ["10", "100%"], "stable": "50%", "min_soak_s": 3600, "look_s": LOOK_S, "phase_timeout_s": 86_400,
+    "phases": ["6", "100%"], "stable": "50%", "min_soak_s": 3600, "look_s": LOOK_S, "phase_timeout_s": 86_400,
     "metrics": {"error_ratio": {"margin": 0.005}},
 }  # fmt: skip
 
@@ -70,14 +70,14 @@ def live_through_a_look(
 
 
 def test_a_version_with_more_errors_goes_back_by_itself_and_the_decision_can_be_made_again(fleet: Served) -> None:
-    boards = started(fleet, 30)
+    boards = started(fleet, 18)
     rollout = fleet.roll(2, policy=POLICY)
     canary = offered(fleet, rollout)
-    assert len(canary) == 10
+    assert len(canary) == 6
     live_through_a_look(fleet, boards, canary, errors=9)
     shown = fleet.rollout(rollout)
     assert shown["state"] == "halted"
-    assert shown["reason"].startswith("rows in error +7.00% against stable on 10 canary and 20 stable devices")
+    assert shown["reason"].startswith("rows in error +7.00% against stable on 6 canary and 12 stable devices")
     for name in canary:
         assert [item.version for item in boards[name].desired().bundles] == [1]
     found = fleet.call("GET", f"/decisions?rollout={rollout}")["items"]
@@ -92,7 +92,7 @@ def test_a_version_with_more_errors_goes_back_by_itself_and_the_decision_can_be_
 
 
 def test_errors_that_the_whole_fleet_has_are_no_harm_of_the_version(fleet: Served) -> None:
-    boards = started(fleet, 30)
+    boards = started(fleet, 18)
     rollout = fleet.roll(2, policy=POLICY)
     live_through_a_look(fleet, boards, offered(fleet, rollout), errors=9, common=9)
     assert fleet.rollout(rollout)["state"] == "running"
@@ -100,14 +100,14 @@ def test_errors_that_the_whole_fleet_has_are_no_harm_of_the_version(fleet: Serve
     (metric,) = explained["metrics"]
     assert (metric["canary_mean"], metric["stable_mean"]) == (pytest.approx(0.07), pytest.approx(0.07))
     assert (explained["look"], explained["canary"], explained["stable"]) == (
-        1, {"devices": 10, "bad": 0}, {"devices": 20, "bad": 0},
+        1, {"devices": 6, "bad": 0}, {"devices": 12, "bad": 0},
     )  # fmt: skip
-    assert "10 soaking" in explained["waits_for"]
+    assert "6 soaking" in explained["waits_for"]
 
 
 def test_a_window_from_before_the_offer_and_after_is_of_neither_side(fleet: Served) -> None:
     """A surge that began with the rollout is not half hidden in the stable arm's first windows."""
-    boards = started(fleet, 30)
+    boards = started(fleet, 18)
     rollout = fleet.roll(2, policy=POLICY)
     for name in (canary := offered(fleet, rollout)):
         boards[name].succeed()
@@ -123,7 +123,7 @@ def test_a_window_from_before_the_offer_and_after_is_of_neither_side(fleet: Serv
 
 
 def test_a_dry_run_is_recorded_once_and_does_not_act(fleet: Served) -> None:
-    boards = started(fleet, 30)
+    boards = started(fleet, 18)
     dry = {**POLICY, "metrics": {"error_ratio": {"margin": 0.005, "dry_run": True}}}
     rollout = fleet.roll(2, policy=dry)
     live_through_a_look(fleet, boards, offered(fleet, rollout), errors=9)
