@@ -28,7 +28,7 @@ class Terms:
     tolerance: Annotated[float, Parameter(help="Points that it may lose on the back-test.")] = 1.0
     confidence: Annotated[float, Parameter(help="How sure it must be that it is better at all, in percent.")] = 95.0
     newest: Annotated[float, Parameter(help="The percentage of fresh rows, the newest, that are held out.")] = 30.0
-    min_fresh_rows: Annotated[int, Parameter(help="Labelled rows that a training waits for.")] = 500
+    min_fresh_rows: Annotated[int, Parameter(help="Labelled rows that a training waits for.")] = 2000
     max_fresh_rows: Annotated[int, Parameter(help="The most that it takes, the newest.")] = 100_000
     cool_down_s: Annotated[float, Parameter(help="Seconds after a proposal's end in which no other opens.")] = 604_800.0
     deadline_s: Annotated[float, Parameter(help="Seconds from acceptance to the start of the rollout.")] = 604_800.0

@@ -34,7 +34,7 @@ class PipelineOptions:
     tolerance: float = 0.01
     confidence: float = 0.95
     newest: float = 0.3
-    min_fresh_rows: int = 500
+    min_fresh_rows: int = 2000
     max_fresh_rows: int = 100_000
     cool_down_s: float = 7 * _DAY_S
     deadline_s: float = 7 * _DAY_S
