@@ -168,11 +168,13 @@ def test_a_device_that_comes_while_it_runs_passes_the_same_gate(fleet: Served) -
     rollout = fleet.roll(2, policy={"phases": ["1", "100%"]})
     (name,) = offered(fleet, rollout)
     late = boards["late"] = fleet.enrol("late")
-    for _ in range(2):
+    for _ in range(4):  # one to bring it, one to join, and more in which nothing may be offered
         fleet.turn()
     assert [item.version for item in late.desired().bundles] == [1]  # what the group has come to
     assert fleet.states(rollout)["late"] == "waiting"
     late.succeed()
+    fleet.turn()
+    assert fleet.states(rollout)["late"] == "waiting"  # until the first phase is done
     boards[name].succeed()
     assert [item.version for item in late.desired().bundles] == [2]  # with the last phase
     late.fail(model="digits")
