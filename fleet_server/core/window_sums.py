@@ -4,6 +4,8 @@ House rules: of each row only its scalars and its end (outputs, latency) are kep
 thousand rows take a few MiB; rows of one layout are added at once.
 """
 
+import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,6 +18,8 @@ from fleet_server.core.packed_counts import SCALARS, Layout, open_packed
 
 # No window counts as much in truth; so sums never wrap, whatever a device claims.
 _LARGEST = np.uint64(2**40)
+_HELD = struct.Struct("<2dc")
+_WIDTHS = (("H", 2**16), ("I", 2**32), ("Q", 2**64))
 
 
 def add_up(rows: Iterable[tuple[int, bytes]]) -> dict[int, DeviceSums]:
@@ -36,6 +40,25 @@ def add_up(rows: Iterable[tuple[int, bytes]]) -> dict[int, DeviceSums]:
         for owner, sums in _add_run(layout, np.array(owners), b"".join(kept)):
             found[owner] = found[owner] + sums if owner in found else sums
     return found
+
+
+def hold_sums(sums: DeviceSums) -> bytes:
+    """Return sums as few bytes, a quarter of the object's, for as long as this process lives."""
+    counts = (sums.rows, sums.errors, sums.rejected, sums.labels, sums.correct, *sums.latency, *sums.outputs)
+    largest = max(counts)
+    code = next(code for code, limit in _WIDTHS if largest < limit)
+    return _HELD.pack(sums.memory_mb, sums.abs_error, code.encode()) + array(code, counts).tobytes()
+
+
+def read_held(held: bytes) -> DeviceSums:
+    """Return the sums that were held."""
+    memory_mb, abs_error, code = _HELD.unpack_from(held)
+    counts = tuple(array(code.decode(), held[_HELD.size :]))
+    rows, errors, rejected, labels, correct = counts[:5]
+    end = 5 + LATENCY_BUCKETS
+    return DeviceSums(
+        rows, errors, rejected, counts[end:], counts[5:end], memory_mb, labels, correct, abs_error
+    )  # fmt: skip
 
 
 def _end_bytes(layout: Layout) -> int:

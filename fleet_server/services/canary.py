@@ -31,7 +31,7 @@ from fleet_server.core.canary_metrics import DeviceSums
 from fleet_server.core.differences import Difference
 from fleet_server.core.policies import Silence
 from fleet_server.core.rollouts import RolloutView
-from fleet_server.core.window_sums import add_up
+from fleet_server.core.window_sums import add_up, hold_sums, read_held
 from fleet_server.store import assignments, devices, windows
 from fleet_server.store.windows import WindowRow
 
@@ -59,7 +59,7 @@ class _Gathered:
     read_at: float = 0.0
     look: int = 0
     before: dict[str, DeviceSums] = field(default_factory=dict)
-    looks: dict[tuple[str, bool], dict[int, DeviceSums]] = field(default_factory=dict)
+    looks: dict[tuple[str, bool], dict[int, bytes]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     arms: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
@@ -181,7 +181,7 @@ def _keep(found: _Gathered, key: _Key, sums: DeviceSums) -> None:
         found.before[device] = found.before[device] + sums if device in found.before else sums
     elif look > _BEFORE:
         looks = found.looks.setdefault((device, new), {})
-        looks[look] = looks[look] + sums if look in looks else sums
+        looks[look] = hold_sums(read_held(looks[look]) + sums if look in looks else sums)
 
 
 def _judge(connection: Connection, found: _Gathered, view: RolloutView) -> None:
@@ -189,7 +189,8 @@ def _judge(connection: Connection, found: _Gathered, view: RolloutView) -> None:
     histories = {}
     for canary, arm in ((True, found.arms[0]), (False, found.arms[1])):
         for device in arm:
-            looks = {look: sums for look, sums in found.looks.get((device, canary), {}).items() if look <= found.look}
+            held = found.looks.get((device, canary), {})
+            looks = {look: read_held(sums) for look, sums in held.items() if look <= found.look}
             histories[device] = DeviceHistory(found.before.get(device), looks)
     found.differences = compare(view, histories, profiles)
     found.bad_at = find_bad(view.rollout.policy, histories, found.began)

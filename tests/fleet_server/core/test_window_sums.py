@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge_agent.contract.windows import LATENCY_BUCKETS, FeatureCounts, Feedback, WindowCounts
 from fleet_server.core.canary_metrics import DeviceSums
 from fleet_server.core.packed_counts import UnreadableCountsError, pack_counts
-from fleet_server.core.window_sums import add_up
+from fleet_server.core.window_sums import add_up, hold_sums, read_held
 
 COUNT = st.integers(0, 300) | st.integers(0, 2**40)
 MOMENT = st.integers(-500, 500).map(lambda units: units / 100) | st.floats(-1e9, 1e9)
@@ -43,7 +43,9 @@ def test_they_are_what_their_windows_are_together(rows: list[tuple[int, WindowCo
     expected: dict[int, DeviceSums] = {}
     for owner, counts in rows:
         expected[owner] = expected[owner] + sums(counts) if owner in expected else sums(counts)
-    assert add_up((owner, pack_counts(counts)) for owner, counts in rows) == expected
+    found = add_up((owner, pack_counts(counts)) for owner, counts in rows)
+    assert found == expected
+    assert {owner: read_held(hold_sums(item)) for owner, item in found.items()} == expected
 
 
 def test_what_no_window_counts_in_truth_does_not_wrap() -> None:
