@@ -50,18 +50,18 @@ def add_devices(database: Database, names: list[str]) -> None:
         connection.execute(insert(schema.devices), [{"id": name, **values} for name in names])
 
 
-def learnt(fleet: SimulatedFleet, names: list[str]) -> list[drift.DeviceDrift]:
-    """What is known of each device after its learning windows."""
+def learnt(fleet: SimulatedFleet) -> list[bytes]:
+    """What each device has learnt after its learning windows."""
     memory = new_memory(fleet.yardstick, fleet.devices)
     rows = np.full(fleet.devices, float(fleet.rows))
     for _ in range(POLICY.learning_windows):
         learn(fleet.yardstick, columns_of(fleet.yardstick, fleet.windows()), rows, memory)
-    return [
-        drift.DeviceDrift(
-            name, "m", 1, DIGEST, DriftState.OK, NOW, learnt=24, memory=pack_memory(memory, number, fleet.yardstick)
-        )
-        for number, name in enumerate(names)
-    ]
+    return [pack_memory(memory, number, fleet.yardstick) for number in range(fleet.devices)]
+
+
+def known_of(name: str) -> drift.DeviceDrift:
+    """A device that has learnt, and has been looked at since."""
+    return drift.DeviceDrift(name, "m", 1, DIGEST, DriftState.OK, NOW, learnt=24, looks=((), (), ()))
 
 
 def take_in(database: Database, held: list[bytes], names: list[str]) -> float:
@@ -85,9 +85,11 @@ def judge(database: Database, measured: Measured) -> tuple[float, float]:
             found = windows.windows_after(connection, cursor, BATCH)
             if not found:
                 break
-            known = drift.find_devices(connection, "m", 1, {item.device for item in found})
-            after = judge_windows(measured.yardstick, found, known, POLICY, NOW + 3000)
+            names = {item.device for item in found}
+            known = drift.find_devices(connection, "m", 1, names), drift.find_memories(connection, "m", 1, names)
+            after, memories = judge_windows(measured.yardstick, found, known, POLICY, NOW + 3000)
             drift.save_devices(connection, list(after.values()))
+            drift.save_memories(connection, "m", 1, memories)
             cursor = found[-1].n
             drift.save_cursor(connection, cursor)
     devices_s = time.process_time() - began
@@ -109,18 +111,17 @@ def run(devices: int) -> dict[str, Any]:
         database.upgrade()
         add_devices(database, names)
         fleet = SimulatedFleet(min(devices, 500), FEATURES, ROWS, 0.0, 0.3, np.random.default_rng(1))
-        known = learnt(fleet, [names[0]] * fleet.devices)
+        memories = learnt(fleet)
         counts: CountArrays = fleet.windows()
-        held = [pack_counts(counts_of(counts, number % fleet.devices)) for number in range(devices)]
+        sent = [pack_counts(counts_of(counts, number % fleet.devices)) for number in range(devices)]
         for start in range(0, devices, BATCH):
-            part = [
-                drift.DeviceDrift(name, "m", 1, DIGEST, DriftState.OK, NOW, learnt=24, memory=item.memory)
-                for name, item in zip(names[start : start + BATCH], known, strict=False)
-            ]
+            part = names[start : start + BATCH]
+            held = dict(zip(part, memories, strict=False))
             with database.write() as connection:
-                drift.save_devices(connection, part)
+                drift.save_devices(connection, [known_of(name) for name in part])
+                drift.save_memories(connection, "m", 1, held)
         before = pages(database)
-        ingest_s = take_in(database, held, names)
+        ingest_s = take_in(database, sent, names)
         window_bytes = (pages(database) - before) / devices
         measured = Measured(fleet.baseline, fleet.yardstick, None)
         began = time.perf_counter()
@@ -140,7 +141,7 @@ def run(devices: int) -> dict[str, Any]:
         "devices": devices,
         "features": FEATURES,
         "ingest_per_s": devices / ingest_s,
-        "packed_bytes": float(np.mean([len(item) for item in held])),
+        "packed_bytes": float(np.mean([len(item) for item in sent])),
         "window_bytes_on_disk": window_bytes,
         "judge_devices_s": devices_s,
         "judge_model_s": scope_s,

@@ -46,7 +46,7 @@ class CountArrays:
     def features(self) -> Counts:
         """(windows, features, stride): padded bins, then under, over, missing, invalid."""
         count = len(self.shape.bins)
-        return self.values[:, : count * self.shape.stride].reshape(len(self), count, self.shape.stride)
+        return self.values[:, : self.shape.of_features].reshape(len(self), count, self.shape.stride)
 
     @property
     def bins(self) -> Counts:
@@ -61,13 +61,13 @@ class CountArrays:
     @property
     def outputs(self) -> Counts:
         """(windows, outputs): answered labels, or bins of the answered value."""
-        start = len(self.shape.bins) * self.shape.stride
+        start = self.shape.of_features
         return self.values[:, start : start + self.shape.outputs]
 
     @property
     def confidence(self) -> Counts:
         """(windows, confidence bins)."""
-        start = len(self.shape.bins) * self.shape.stride + self.shape.outputs
+        start = self.shape.of_features + self.shape.outputs
         return self.values[:, start : start + self.shape.confidence]
 
     def take(self, index: NDArray[np.intp]) -> "CountArrays":
@@ -155,17 +155,19 @@ def read_arrays(packed: Sequence[bytes], shape: Shape) -> tuple[CountArrays, NDA
         found.floats[places] = rows["floats"]
         sums = rows["moments"].reshape(len(places), 2, len(shape.bins))
         found.moments[places] = sums if layout.wide_moments else sums / _MOMENT_UNITS
-        found.values[places] = rows["values"]
+        found.values[places, : shape.of_features] = rows["features"]
+        found.values[places, shape.of_features :] = rows["rest"]
     return found, fits
 
 
 def _record(layout: Layout) -> np.dtype[np.void]:
-    moments = "<f8" if layout.wide_moments else "<i4"
+    moments, shape = "<f8" if layout.wide_moments else "<i4", layout.shape
     return np.dtype(
         [
             ("scalars", "<u8", (5,)),
             ("floats", "<f8", (2,)),
-            ("moments", moments, (2 * len(layout.shape.bins),)),
-            ("values", f"<u{layout.count_bytes}", (layout.shape.length,)),
+            ("moments", moments, (2 * len(shape.bins),)),
+            ("features", f"<u{layout.count_bytes}", (shape.of_features,)),
+            ("rest", f"<u{layout.rest_bytes}", (shape.length - shape.of_features,)),
         ]
     )

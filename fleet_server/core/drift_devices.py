@@ -41,9 +41,10 @@ _FAMILIES = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceLooks:
-    """One look of each device: `ways` (D, C) in which its columns moved, their PSI (D, C) against its past.
+    """One look of each device: `ways` (D, C) in which its columns moved, and (D, C) their PSI against its past.
 
-    `figures` (D, C, 5) and `shares` (D, C, W): how far they are from the past.
+    The PSI is told where a threshold was passed, 0 elsewhere. `figures` (D, C, 5) and `shares` (D, C, W): how far they
+    are from the past.
     """
 
     ways: NDArray[np.int64]
@@ -51,8 +52,14 @@ class DeviceLooks:
     figures: Floats
     shares: Floats
 
-    def look(self, device: int) -> Look:
-        """The columns of a device that moved, each with its weight; what is rare needs no PSI."""
+    def looks(self) -> list[Look]:
+        """The columns of each device that moved, each with its weight; what is rare needs no PSI."""
+        found: list[Look] = [()] * len(self.ways)
+        for device in np.flatnonzero(self.ways.any(axis=1)).tolist():
+            found[device] = self._look(device)
+        return found
+
+    def _look(self, device: int) -> Look:
         shaped = Way.LEVEL | Way.SHAPE
         return tuple(
             (
@@ -78,16 +85,17 @@ def judge_devices(
     # A window of fewer rows than those that were learnt from varies more.
     thin = np.maximum(1.0, memory.rows / np.maximum(memory.windows, 1.0) / np.maximum(rows, 1.0))
     spread = _spread(columns, memory, thin)
-    psi = _full_psi(columns, memory)
-    matters = psi >= policy.psi_floor / 2
     critical = student_critical(tail / 2, max(1, learnt - 1))
-    level = yardstick.ordered & (np.abs(figures[:, :, LEVEL]) > critical * spread[:, :, LEVEL]) & matters
-    shape = _shape_moved(yardstick, columns, memory, tail / SHAPES) & matters
-    ways = level * Way.LEVEL + shape * Way.SHAPE
+    level = yardstick.ordered & (np.abs(figures[:, :, LEVEL]) > critical * spread[:, :, LEVEL])
+    shape = _shape_moved(yardstick, columns, memory, tail / SHAPES)
+    rare = figures[:, :, OUTSIDE:]
     critical = student_critical(tail / len(RARE), max(1, learnt - 1))
-    for figure, way in RARE:
-        risen = (figures[:, :, figure] >= policy.rare_floor) & (figures[:, :, figure] > critical * spread[:, :, figure])
-        for device, column in np.argwhere(risen):
+    risen = (rare >= policy.rare_floor) & (rare > critical * spread[:, :, OUTSIDE:])
+    psi = _psi_of(level | shape | risen.any(axis=2), columns, memory)
+    matters = psi >= policy.psi_floor / 2
+    ways = (level & matters) * Way.LEVEL + (shape & matters) * Way.SHAPE
+    for place, (figure, way) in enumerate(RARE):
+        for device, column in np.argwhere(risen[:, :, place]):
             if _is_excess(columns, memory, (int(device), int(column)), figure, tail / len(RARE)):
                 ways[device, column] |= way
     return DeviceLooks(ways, psi, figures, shares)
@@ -118,10 +126,17 @@ def _shape_moved(yardstick: Yardstick, columns: Columns, memory: Memory, tail: f
     return moved
 
 
-def _full_psi(columns: Columns, memory: Memory) -> Floats:
-    """Return the PSI over the bins and what lies outside of them, missing and invalid values included."""
-    seen = np.concatenate([columns.bins, columns.extras], axis=2)
-    known = np.concatenate([memory.bins, memory.extras], axis=2)
+def _psi_of(asked: Flags, columns: Columns, memory: Memory) -> Floats:
+    """Return the PSI of the columns asked for, 0 of the others: few of them move, and logarithms are dear."""
+    found = np.zeros(asked.shape)
+    some = columns.bins[asked], columns.extras[asked], memory.bins[asked], memory.extras[asked]
+    found[asked] = full_psi(*(item[None] for item in some))[0]
+    return found
+
+
+def full_psi(bins: Floats, extras: Floats, known_bins: Floats, known_extras: Floats) -> Floats:
+    """Return the PSI (D, C) over the bins and what lies outside of them, missing and invalid values included."""
+    seen, known = np.concatenate([bins, extras], axis=2), np.concatenate([known_bins, known_extras], axis=2)
     return population_stability(seen, known)
 
 

@@ -114,12 +114,12 @@ def scaled_shapes(yardstick: Yardstick, columns: Columns, memory: Memory) -> tup
     return np.stack([chi, kolmogorov], axis=2), freedom
 
 
-def deviations(yardstick: Yardstick, columns: Columns, memory: Memory) -> tuple[Floats, Floats]:
-    """Return how far (D, C, 5) figures and (D, C, W) shares are from the device's own past.
+def deviations(measured: tuple[Floats, Floats], memory: Memory) -> tuple[Floats, Floats]:
+    """Return how far measured figures (D, C, 5) and shares (D, C, W) are from the device's own past.
 
     The spread's is relative to the past one.
     """
-    figures, shares = measure(yardstick, columns)
+    figures, shares = measured
     moved = figures - memory.mean
     moved[:, :, SPREAD] /= np.maximum(memory.mean[:, :, SPREAD], _LEAST_SPREAD)
     return moved, shares - memory.share_mean

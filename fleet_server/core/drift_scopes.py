@@ -122,11 +122,12 @@ def _from_past(yardstick: Yardstick, shown: DeviceShown, memory: ScopeMemory, po
         np.abs(figures.mean(axis=0)) >= effects
     )
     critical = student_critical(tail / (2 * yardstick.width), freedom)
-    other = _stands_out(shares, memory.shares / max(1, memory.rounds), critical)
-    other &= (np.abs(shares.mean(axis=0)) >= policy.group_effect_share) & ~yardstick.ordered[:, None]
+    unordered, moved_at_all = ~yardstick.ordered, moved.any(axis=1)
+    some = shares[:, unordered]
+    other = _stands_out(some, memory.shares[unordered] / max(1, memory.rounds), critical)
+    moved_at_all[unordered] |= (other & (np.abs(some.mean(axis=0)) >= policy.group_effect_share)).any(axis=1)
     return [
-        _move(int(column), Against.PAST, figures, shares, effects[column])
-        for column in np.flatnonzero(moved.any(axis=1) | other.any(axis=1))
+        _move(int(column), Against.PAST, figures, shares, effects[column]) for column in np.flatnonzero(moved_at_all)
     ]
 
 
@@ -165,11 +166,13 @@ def _from_training(yardstick: Yardstick, shown: DeviceShown, policy: DriftPolicy
     mean = levels.mean(axis=0)
     moved = np.abs(mean) > critical * np.maximum(spread, policy.offset_sigma) / np.sqrt(devices)
     moved &= (np.abs(mean) >= policy.group_effect_sigma) & yardstick.ordered
-    between = shares.std(axis=0, ddof=1) if devices > 1 else np.zeros(shares.shape[1:])
-    mean = shares.mean(axis=0)
+    unordered = ~yardstick.ordered
+    some = shares[:, unordered]
+    between = some.std(axis=0, ddof=1) if devices > 1 else np.zeros(some.shape[1:])
+    mean = some.mean(axis=0)
     least = np.maximum(between, policy.offset_sigma * _SHARE_OF_SIGMA) / np.sqrt(devices)
     other = (np.abs(mean) > critical * least) & (np.abs(mean) >= policy.group_effect_share)
-    moved |= other.any(axis=1) & ~yardstick.ordered
+    moved[unordered] |= other.any(axis=1)
     figures = np.zeros((devices, yardstick.columns, FIGURES))
     figures[:, :, LEVEL] = levels
     effects = np.full(FIGURES, policy.group_effect_sigma)

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_server.core.drift_scopes import DeviceShown, ScopeMemory, new_scope_memory
-from fleet_server.core.yardstick import FIGURES, LEVEL, Columns, Yardstick, measure
+from fleet_server.core.yardstick import FIGURES, LEVEL, Yardstick
 
 Floats = NDArray[np.float64]
 
 
 def shown_of(
-    yardstick: Yardstick, columns: Columns, past: tuple[Floats, Floats], moved: NDArray[np.bool_]
+    yardstick: Yardstick, measured: tuple[Floats, Floats], past: tuple[Floats, Floats], moved: NDArray[np.bool_]
 ) -> DeviceShown:
-    """Return a look of each device; `past` is how far figures and shares are from it."""
-    figures, shares = measure(yardstick, columns)
+    """Return a look of each device; `past` is how far the measured figures and shares are from it."""
+    figures, shares = measured
     known = yardstick.training / np.maximum(yardstick.training.sum(axis=1, keepdims=True), 1.0)
     learnt = np.zeros(len(figures), np.bool_)
     return DeviceShown(learnt, past[0], past[1], figures[:, :, LEVEL], shares - known, moved)

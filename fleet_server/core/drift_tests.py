@@ -43,8 +43,8 @@ def scaled_chi_square(counts: Floats, reference: Floats) -> tuple[Floats, Floats
     """
     n, m = counts.sum(axis=2, keepdims=True), reference.sum(axis=2, keepdims=True)
     both = counts + reference
-    terms = np.divide((counts * m - reference * n) ** 2, both, out=np.zeros_like(both), where=both > 0)
-    statistic = terms.sum(axis=2) / np.maximum(n * m, 1.0)[:, :, 0]
+    difference = counts * m - reference * n  # 0 where a bin is empty on both sides
+    statistic = (difference * difference / np.maximum(both, 1.0)).sum(axis=2) / np.maximum(n * m, 1.0)[:, :, 0]
     freedom: Floats = np.maximum((both > 0).sum(axis=2) - 1.0, 0.0)
     return np.sqrt(np.sqrt(statistic / np.maximum(freedom, 1.0))), freedom
 
@@ -56,8 +56,7 @@ def scaled_kolmogorov(counts: Floats, reference: Floats) -> Floats:
     has a lighter upper tail than a normal variable of its mean and spread: the threshold errs on the safe side.
     """
     n, m = counts.sum(axis=2), reference.sum(axis=2)
-    shares = np.cumsum(counts, axis=2) / np.maximum(n, 1.0)[:, :, None]
-    known = np.cumsum(reference, axis=2) / np.maximum(m, 1.0)[:, :, None]
-    distance = np.abs(shares - known).max(axis=2)
+    apart = counts / np.maximum(n, 1.0)[:, :, None] - reference / np.maximum(m, 1.0)[:, :, None]
+    distance = np.abs(np.cumsum(apart, axis=2)).max(axis=2)
     found: Floats = np.sqrt(distance * np.sqrt(n * m / np.maximum(n + m, 1.0)))
     return found

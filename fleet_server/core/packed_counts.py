@@ -2,10 +2,10 @@
 
 House rules: a row says its own shape, so that it can be read without the bundle that it came from. All numbers are
 little-endian. A row is `HEAD`, the bins of each feature (2 bytes each), and a body, deflated (RFC 1950) where that
-makes it a tenth smaller. The body: 5 whole numbers of 8 bytes (rows, errors, rejected, feedback n, feedback correct);
-2 doubles (sum of |error|, memory in MiB); for each feature its total, then for each its squares; then all counts in
-the least width of 1, 2, 4 or 8 bytes that holds the largest: for each feature `width` bins (padded with 0), under,
-over, missing and invalid; the outputs; the confidence; the latency.
+makes it a fifth smaller. The body: 5 whole numbers of 8 bytes (rows, errors, rejected, feedback n, feedback correct);
+2 doubles (sum of |error|, memory in MiB); for each feature its total, then for each its squares; then the counts of
+the features, for each `width` bins (padded with 0), under, over, missing and invalid; then the rest, outputs,
+confidence and latency. Features and rest are each in the least width of 1, 2, 4 or 8 bytes that holds their largest.
 """
 
 import struct
@@ -26,9 +26,9 @@ SCALARS = struct.Struct("<5Q2d")
 EXTRA = 4
 _DEFLATED = 1
 _WIDE_MOMENTS = 2
-_WIDTH_SHIFT = 4
+_WIDTH_SHIFT, _REST_SHIFT = 4, 6
 _CODES = "BHIQ"
-_WORTH = 0.9
+_WORTH = 0.8
 _LARGEST = 2**63 - 1
 # A device rounds its sums to hundredths, which are whole numbers of 4 bytes; other sums are kept as doubles.
 _MOMENT_UNITS = 100
@@ -57,17 +57,26 @@ class Shape:
         return self.width + EXTRA
 
     @property
+    def of_features(self) -> int:
+        """Counts of all features."""
+        return len(self.bins) * self.stride
+
+    @property
     def length(self) -> int:
         """Counts of a whole window, without its scalars."""
-        return len(self.bins) * self.stride + self.outputs + self.confidence + LATENCY_BUCKETS
+        return self.of_features + self.outputs + self.confidence + LATENCY_BUCKETS
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A row's form: its shape, the width of a count, whether its sums are doubles, the size of its body opened."""
+    """A row's form: its shape, the widths of a count of features and of the rest, whether its sums are doubles.
+
+    `body_bytes` is the size of its body opened.
+    """
 
     shape: Shape
     count_bytes: int
+    rest_bytes: int
     wide_moments: bool
     body_bytes: int
 
@@ -90,13 +99,14 @@ def pack_counts(counts: WindowCounts) -> bytes:
     largest = max(values)
     if min(*values, *scalars) < 0 or max(largest, *scalars) > _LARGEST:
         raise UnreadableCountsError("a count of a window is negative or over 2**63 - 1")
-    size = next(index for index in range(len(_CODES)) if largest < 256 ** (2**index))
+    features, rest = values[: shape.of_features], values[shape.of_features :]
+    sizes = _size_of(features), _size_of(rest)
     moments = [item.total for item in counts.features] + [item.squares for item in counts.features]
     units = _units(moments)
     body = SCALARS.pack(*scalars, feedback.abs_error, counts.memory_mb)
     body += _little(array("d", moments) if units is None else array("i", units))
-    body += _little(array(_CODES[size], values))
-    flags = size << _WIDTH_SHIFT | (_WIDE_MOMENTS if units is None else 0)
+    body += _little(array(_CODES[sizes[0]], features)) + _little(array(_CODES[sizes[1]], rest))
+    flags = sizes[0] << _WIDTH_SHIFT | sizes[1] << _REST_SHIFT | (_WIDE_MOMENTS if units is None else 0)
     deflated = zlib.compress(body, 1)
     if len(deflated) <= _WORTH * len(body):
         flags, body = flags | _DEFLATED, deflated
@@ -134,8 +144,10 @@ def _read_head(head: bytes) -> Layout:
     shape = Shape(bins, outputs, confidence)
     if len(bins) != features or shape.width != width:
         raise UnreadableCountsError("the head of these counts is cut or contradicts itself")
-    size, wide = 2 ** (flags >> _WIDTH_SHIFT & 3), bool(flags & _WIDE_MOMENTS)
-    return Layout(shape, size, wide, SCALARS.size + 2 * features * (8 if wide else 4) + shape.length * size)
+    size, rest, wide = 2 ** (flags >> _WIDTH_SHIFT & 3), 2 ** (flags >> _REST_SHIFT & 3), bool(flags & _WIDE_MOMENTS)
+    body_bytes = SCALARS.size + 2 * features * (8 if wide else 4)
+    body_bytes += shape.of_features * size + (shape.length - shape.of_features) * rest
+    return Layout(shape, size, rest, wide, body_bytes)
 
 
 def unpack_counts(packed: bytes) -> WindowCounts:
@@ -151,7 +163,9 @@ def unpack_counts(packed: bytes) -> WindowCounts:
     end = SCALARS.size + 2 * features * size
     sums = struct.unpack(f"<{2 * features}{code}", body[SCALARS.size : end])
     moments = sums if layout.wide_moments else tuple(item / _MOMENT_UNITS for item in sums)
-    values = struct.unpack(f"<{shape.length}{_CODES[layout.count_bytes.bit_length() - 1]}", body[end:])
+    form = f"<{shape.of_features}{_code(layout.count_bytes)}"
+    form += f"{shape.length - shape.of_features}{_code(layout.rest_bytes)}"
+    values = struct.unpack(form, body[end:])
     columns = []
     for index, bins in enumerate(shape.bins):
         start = index * shape.stride
@@ -160,7 +174,7 @@ def unpack_counts(packed: bytes) -> WindowCounts:
         columns.append(
             FeatureCounts(values[start : start + bins], under, over, missing, invalid, float(total), float(squares))
         )
-    rest = values[features * shape.stride :]
+    rest = values[shape.of_features :]
     ends = shape.outputs, shape.outputs + shape.confidence
     return WindowCounts(
         rows,
@@ -182,6 +196,15 @@ def _flatten(counts: WindowCounts, width: int) -> list[int]:
         values += (0,) * (width - len(item.bins))
         values += (item.under, item.over, item.missing, item.invalid)
     return [*values, *counts.outputs, *counts.confidence, *counts.latency]
+
+
+def _size_of(values: list[int]) -> int:
+    largest = max(values, default=0)
+    return next(index for index in range(len(_CODES)) if largest < 256 ** (2**index))
+
+
+def _code(size_bytes: int) -> str:
+    return _CODES[size_bytes.bit_length() - 1]
 
 
 def _units(moments: Iterable[float]) -> list[int] | None:

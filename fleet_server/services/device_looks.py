@@ -15,12 +15,12 @@ from edge_agent.contract.windows import merge
 from fleet_server.core.count_arrays import CountArrays, read_arrays
 from fleet_server.core.drift_devices import DeviceLooks, judge_devices
 from fleet_server.core.drift_findings import describe
-from fleet_server.core.drift_machine import DriftState, add_look, confirmed_columns, next_state, weigh
+from fleet_server.core.drift_machine import DriftState, Look, add_look, confirmed_columns, next_state, weigh
 from fleet_server.core.drift_memory import Memory, deviations, learn, new_memory, pack_memory, unpack_memories
 from fleet_server.core.drift_policy import DriftPolicy
 from fleet_server.core.drift_shown import pack_shown, shown_of
 from fleet_server.core.packed_counts import pack_counts, shape_of, unpack_counts
-from fleet_server.core.yardstick import Columns, Yardstick, columns_of
+from fleet_server.core.yardstick import Columns, Yardstick, columns_of, measure
 from fleet_server.store.drift import DeviceDrift
 from fleet_server.store.windows import StoredWindow
 
@@ -38,12 +38,16 @@ def since_of(before: DriftState, state: DriftState, since: int, now: int) -> int
 def judge_windows(
     yardstick: Yardstick,
     windows: Iterable[StoredWindow],
-    known: Mapping[str, DeviceDrift],
+    known: tuple[Mapping[str, DeviceDrift], Mapping[str, bytes]],
     policy: DriftPolicy,
     now: int,
-) -> dict[str, DeviceDrift]:
-    """Return what is known of the devices after these windows of one bundle, which are in their order."""
-    found = dict(known)
+) -> tuple[dict[str, DeviceDrift], dict[str, bytes]]:
+    """Return what is known of the devices after these windows of one bundle, which are in their order.
+
+    `known` is what was known of them before, and what they had learnt. Both come back: those that have changed.
+    """
+    before, memories = known
+    found, held = dict(before), dict(memories)
     waves: list[list[StoredWindow]] = []
     turns: dict[str, int] = {}
     for window in windows:
@@ -56,8 +60,9 @@ def judge_windows(
             part = [
                 (window, _begin(found.get(window.device), window, now)) for window in wave[start : start + _TOGETHER]
             ]
-            found.update((item.device, item) for item in _judge_part(yardstick, part, policy, now))
-    return found
+            found.update((item.device, item) for item in _judge_part(yardstick, part, held, policy, now))
+    changed = {name: item for name, item in found.items() if before.get(name) is not item}
+    return changed, {name: memory for name, memory in held.items() if memories.get(name) is not memory}
 
 
 def _begin(known: DeviceDrift | None, window: StoredWindow, now: int) -> DeviceDrift:
@@ -67,7 +72,11 @@ def _begin(known: DeviceDrift | None, window: StoredWindow, now: int) -> DeviceD
 
 
 def _judge_part(
-    yardstick: Yardstick, part: list[tuple[StoredWindow, DeviceDrift]], policy: DriftPolicy, now: int
+    yardstick: Yardstick,
+    part: list[tuple[StoredWindow, DeviceDrift]],
+    held: dict[str, bytes],
+    policy: DriftPolicy,
+    now: int,
 ) -> list[DeviceDrift]:
     counts, fits = read_arrays([window.packed for window, _ in part], yardstick.shape)
     waiting: list[DeviceDrift] = []
@@ -92,11 +101,11 @@ def _judge_part(
     if not whole:
         return waiting
     own_rows = [int(counts.rows[place]) for place in places]
-    looks = counts.take(np.array(places, np.intp))
+    looks = counts if len(places) == len(part) else counts.take(np.array(places, np.intp))
     if merged:
         found, _ = read_arrays([packed for _, packed in merged], yardstick.shape)
         looks.put(np.array([place for place, _ in merged], np.intp), found)
-    return waiting + _take_looks(yardstick, whole, (looks, own_rows), policy, now)
+    return waiting + _take_looks(yardstick, whole, (looks, own_rows), held, policy, now)
 
 
 def _gather(pending: bytes | None, packed: bytes, yardstick: Yardstick) -> bytes:
@@ -110,14 +119,16 @@ def _take_looks(
     yardstick: Yardstick,
     whole: list[tuple[StoredWindow, DeviceDrift]],
     seen: tuple[CountArrays, list[int]],
+    held: dict[str, bytes],
     policy: DriftPolicy,
     now: int,
 ) -> list[DeviceDrift]:
     known, (counts, own_rows) = [item for _, item in whole], seen
     columns, rows = columns_of(yardstick, counts), counts.rows.astype(np.float64)
-    memory = _memories(yardstick, known)
+    memory = _memories(yardstick, known, held)
     learnt = memory.windows >= policy.learning_windows
-    past = deviations(yardstick, columns, memory)
+    measured = measure(yardstick, columns)
+    past = deviations(measured, memory)
     # While a device learns, its past is a few windows: so scaled, what it deviates varies as a window alone does.
     if not learnt.all():
         scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
@@ -131,17 +142,18 @@ def _take_looks(
         else:
             mine = past[0][places], past[1][places]
             looks = judge_devices(yardstick, _some(columns, places), rows[places], memory.take(places), mine, policy)
-        for row, place in enumerate(places):
-            after[place] = _decide(yardstick, known[place], looks, row, policy, now)
+        for row, (place, look) in enumerate(zip(places.tolist(), looks.looks(), strict=True)):
+            after[place] = _decide(yardstick, known[place], (looks, row, look), policy, now)
             if any(after[place]["looks"]):
                 moved[place, list(confirmed_columns(after[place]["looks"], policy.confirm, policy.psi_floor))] = True
     places = np.flatnonzero(~learnt)
     if len(places):
         part = memory.take(places)
         learn(yardstick, _some(columns, places), rows[places], part)
-        for row, place in enumerate(places):
-            after[place] = {"memory": pack_memory(part, row, yardstick), "learnt": int(part.windows[row])}
-    shown = pack_shown(yardstick, shown_of(yardstick, columns, past, moved))
+        for row, place in enumerate(places.tolist()):
+            held[known[place].device] = pack_memory(part, row, yardstick)
+            after[place] = {"learnt": int(part.windows[row])}
+    shown = pack_shown(yardstick, shown_of(yardstick, measured, past, moved))
     return [
         replace(
             item,
@@ -157,13 +169,14 @@ def _take_looks(
     ]
 
 
-def _memories(yardstick: Yardstick, known: list[DeviceDrift]) -> Memory:
-    if all(item.memory for item in known):
-        return unpack_memories([item.memory for item in known], yardstick)
+def _memories(yardstick: Yardstick, known: list[DeviceDrift], held: Mapping[str, bytes]) -> Memory:
+    begun = [item.learnt > 0 for item in known]
+    packed = [held[item.device] for item in known if item.learnt > 0]
+    if all(begun):
+        return unpack_memories(packed, yardstick)
     memory = new_memory(yardstick, len(known))
-    held = np.array([place for place, item in enumerate(known) if item.memory], np.intp)
-    if len(held):
-        memory.put(held, unpack_memories([known[place].memory for place in held], yardstick))
+    if packed:
+        memory.put(np.flatnonzero(begun), unpack_memories(packed, yardstick))
     return memory
 
 
@@ -172,9 +185,10 @@ def _some(columns: Columns, places: NDArray[np.intp]) -> Columns:
 
 
 def _decide(
-    yardstick: Yardstick, known: DeviceDrift, found: DeviceLooks, row: int, policy: DriftPolicy, now: int
+    yardstick: Yardstick, known: DeviceDrift, seen: tuple[DeviceLooks, int, Look], policy: DriftPolicy, now: int
 ) -> dict[str, Any]:
-    looks = add_look(known.looks, found.look(row), policy.of)
+    found, row, look = seen
+    looks = add_look(known.looks, look, policy.of)
     state = next_state(known.state, weigh(looks, policy.confirm, policy.psi_floor))
     since = since_of(known.state, state, known.since, now)
     if not any(looks):

@@ -160,7 +160,7 @@ class DeviceIntake:
                 devices.save_seen(connection, device, now)
 
     def on_window(self, window: Window) -> None:
-        """Take in a signed window; a repeat replaces."""
+        """Take in a signed window; a repeat of at least as many rows replaces."""
         with self._database.write() as connection:
             if devices.find_active(connection, window.device) is None:
                 return
@@ -170,7 +170,7 @@ class DeviceIntake:
                 _log.warning("window_refused", device=window.device, number=window.number, reason=str(error))
                 return
         if not kept:
-            _log.info("late_window_dropped", device=window.device, boot=window.boot, number=window.number)
+            _log.info("window_dropped", device=window.device, boot=window.boot, number=window.number)
 
     def on_feedback(self, rows: FeedbackRows) -> None:
         """Take in signed labelled rows; a repeat replaces."""

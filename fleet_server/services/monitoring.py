@@ -100,9 +100,12 @@ class Monitor:
         self, connection: Connection, measured: Measured, part: list[StoredWindow], policy: DriftPolicy
     ) -> None:
         names = {item.device for item in part}
-        known = drift.find_devices(connection, part[0].model, part[0].version, names)
-        found = judge_windows(measured.yardstick, part, known, policy, self._clock())
-        drift.save_devices(connection, [item for name, item in found.items() if known.get(name) is not item])
+        version = part[0].model, part[0].version
+        known = drift.find_devices(connection, *version, names)
+        memories = drift.find_memories(connection, *version, names)
+        found, learnt = judge_windows(measured.yardstick, part, (known, memories), policy, self._clock())
+        drift.save_devices(connection, list(found.values()))
+        drift.save_memories(connection, *version, learnt)
 
     def _judge_truth(
         self,

@@ -1,21 +1,24 @@
 """What is known of drift: each device's, each group's and model's, the policies, and how far windows were judged.
 
-House rules: memories are bytes here; `fleet_server.core` knows their form.
+House rules: memories are bytes here; `fleet_server.core` knows their form. What a device learnt has a table of its own,
+so that a device that has learnt costs a short row for each window.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, delete, func, insert, select
 
 from fleet_server.core.drift_machine import DriftState, Looks
 from fleet_server.store.rows import reader
 from fleet_server.store.schema import settings
-from fleet_server.store.schema_monitoring import drift_devices, drift_policies, drift_scopes
+from fleet_server.store.schema_monitoring import drift_devices, drift_memories, drift_policies, drift_scopes
 
 _CURSOR = "drift_cursor"
-_MANY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,6 @@ class DeviceDrift:
     learnt: int = 0
     looks: Looks = ()
     sentence: str = ""
-    memory: bytes = b""
     pending: bytes | None = None
     look: bytes | None = None
     look_at: int = 0
@@ -89,6 +91,18 @@ class StoredPolicy:
 
 _read_policy = reader(StoredPolicy)
 _DEVICE = tuple(item.name for item in fields(DeviceDrift))
+_values = attrgetter(*_DEVICE)
+
+
+# Most devices' looks say the same: that nothing moved.
+@lru_cache(maxsize=1024)
+def _read_looks(text: str) -> Looks:
+    return _looks(json.loads(text))
+
+
+@lru_cache(maxsize=1024)
+def _write_looks(looks: Looks) -> str:
+    return json.dumps(looks)
 
 
 def _looks(plain: Sequence[Sequence[Sequence[float]]]) -> Looks:
@@ -98,7 +112,7 @@ def _looks(plain: Sequence[Sequence[Sequence[float]]]) -> Looks:
 def _read_device(row: Any) -> DeviceDrift:
     """Read a row of the columns `_DEVICE`, in their order: thousands are read at once."""
     values = list(row)
-    values[4], values[9] = DriftState(values[4]), _looks(values[9])
+    values[4], values[9] = DriftState(values[4]), _read_looks(values[9])
     return DeviceDrift(*values)
 
 
@@ -115,12 +129,34 @@ def find_devices(
         drift_devices.c.model == model, drift_devices.c.version == version
     )
     if names is None:
-        return {row.device: _read_device(row) for row in connection.execute(query.order_by(drift_devices.c.device))}
-    wanted, found = sorted(set(names)), {}
-    for start in range(0, len(wanted), _MANY):
-        part = query.where(drift_devices.c.device.in_(wanted[start : start + _MANY]))
-        found.update({row.device: _read_device(row) for row in connection.execute(part).all()})
-    return found
+        return {row[0]: _read_device(row) for row in connection.execute(query.order_by(drift_devices.c.device))}
+    part = query.where(_is_one_of(drift_devices.c.device, names))
+    return {row[0]: _read_device(row) for row in connection.execute(part).all()}
+
+
+def _is_one_of(column: Column[str], names: Iterable[str]) -> ColumnElement[bool]:
+    """Whether a column is one of many names, which go to the database as one value."""
+    return column.in_(select(func.json_each(json.dumps(list(names))).table_valued("value").c.value))
+
+
+def find_memories(connection: Connection, model: str, version: int, names: Iterable[str]) -> dict[str, bytes]:
+    """Return what these devices learnt with a version, by name."""
+    columns = drift_memories.c
+    query = select(columns.device, columns.memory).where(
+        columns.model == model, columns.version == version, _is_one_of(columns.device, names)
+    )
+    return {row[0]: row[1] for row in connection.execute(query).all()}
+
+
+def save_memories(connection: Connection, model: str, version: int, found: Mapping[str, bytes]) -> None:
+    """Save what devices learnt with a version."""
+    if not found:
+        return
+    columns = drift_memories.c
+    key = columns.model == model, columns.version == version
+    connection.execute(delete(drift_memories).where(*key, _is_one_of(columns.device, found)))
+    rows = [{"device": name, "model": model, "version": version, "memory": memory} for name, memory in found.items()]
+    connection.execute(insert(drift_memories), rows)
 
 
 def save_devices(connection: Connection, found: Sequence[DeviceDrift]) -> None:
@@ -132,10 +168,13 @@ def save_devices(connection: Connection, found: Sequence[DeviceDrift]) -> None:
         delete(drift_devices).where(
             columns.model == found[0].model,
             columns.version == found[0].version,
-            columns.device.in_([item.device for item in found]),
+            _is_one_of(columns.device, [item.device for item in found]),
         )
     )
-    connection.execute(insert(drift_devices), [{name: getattr(item, name) for name in _DEVICE} for item in found])
+    rows = [dict(zip(_DEVICE, _values(item), strict=True)) for item in found]
+    for row in rows:
+        row["looks"] = _write_looks(row["looks"])
+    connection.execute(insert(drift_devices), rows)
 
 
 def list_fresh(connection: Connection, model: str, version: int) -> tuple[Fresh, ...]:
@@ -215,4 +254,7 @@ def save_cursor(connection: Connection, place: int) -> None:
 def forget_drift(connection: Connection, before: int) -> None:
     """Delete what is known of devices' and groups' drift whose last look was before a time."""
     connection.execute(delete(drift_devices).where(drift_devices.c.look_at < before))
+    key = ("device", "model", "version")
+    known = select(drift_devices.c.device).where(*(drift_devices.c[name] == drift_memories.c[name] for name in key))
+    connection.execute(delete(drift_memories).where(~known.exists()))
     connection.execute(delete(drift_scopes).where(drift_scopes.c.judged_at < before))

@@ -85,13 +85,23 @@ drift_devices = Table(
     Column("windows", Integer, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("learnt", Integer, nullable=False),
-    Column("looks", JSON(none_as_null=True), nullable=False),
+    Column("looks", Text, nullable=False),
     Column("sentence", Text, nullable=False),
-    Column("memory", LargeBinary, nullable=False),
     Column("pending", LargeBinary),
     Column("look", LargeBinary),
     Column("look_at", BigInteger, nullable=False),
     Column("look_n", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model", "version", "device"),
+)
+
+# What a device learnt: five times the rest, and of no change once it has learnt.
+drift_memories = Table(
+    "drift_memories",
+    metadata,
+    _device(),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("memory", LargeBinary, nullable=False),
     PrimaryKeyConstraint("model", "version", "device"),
 )
 

@@ -1,4 +1,4 @@
-"""Closed windows by their key (device, model, version, boot, number): a repeat replaces.
+"""Closed windows by their key (device, model, version, boot, number): a repeat of at least as many rows replaces.
 
 House rules: a window belongs to the hour in which it ended by the device's clock, where that is an hour which the
 server keeps, else to the hour in which it came first; a repeat stays in its hour and its place. Windows are forgotten
@@ -81,7 +81,10 @@ _IDENTITY = (windows.c.device, windows.c.model, windows.c.version)
 
 
 def save_window(connection: Connection, window: Window, received: int, kept_days: int = 7) -> bool:
-    """Save a window in the place of an earlier copy of itself; return False where it is a late repeat, and dropped.
+    """Save a window in the place of an earlier copy of itself; return False where it is dropped.
+
+    Dropped is a late repeat, and one of fewer rows than what is held: a device that could not keep its newest copy of
+    an open window may send an older one after the whole.
 
     Raises:
         UnreadableCountsError: its counts cannot be kept.
@@ -89,10 +92,12 @@ def save_window(connection: Connection, window: Window, received: int, kept_days
     packed = pack_counts(window.counts)
     key = (*(column == getattr(window, column.name) for column in _IDENTITY),)
     same = (*key, windows.c.boot == window.boot, windows.c.number == window.number)
-    known = connection.execute(select(windows.c.n).where(*same)).scalar_one_or_none()
+    known = connection.execute(select(windows.c.n, windows.c.counts).where(*same)).one_or_none()
     if known is not None:
+        if _rows_of(window.counts) < _rows_of(unpack_counts(known.counts)):
+            return False
         changed = {"digest": window.digest, "started": window.started, "ended": window.ended, "received": received}
-        connection.execute(update(windows).where(windows.c.n == known).values(**changed, rolled=False, counts=packed))
+        connection.execute(update(windows).where(windows.c.n == known.n).values(**changed, rolled=False, counts=packed))
         return True
     if _is_late(connection, window):
         return False
@@ -113,6 +118,11 @@ def save_window(connection: Connection, window: Window, received: int, kept_days
         )
     )
     return True
+
+
+def _rows_of(counts: WindowCounts) -> int:
+    """Return how much came to a window: rows, refused ones, and labels that came back."""
+    return counts.rows + counts.rejected + counts.feedback.n
 
 
 def _choose_hour(ended: int, received: int, kept_days: int) -> int:

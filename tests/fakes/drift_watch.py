@@ -12,7 +12,7 @@ from fleet_server.core.drift_memory import deviations, learn, new_memory, pack_m
 from fleet_server.core.drift_policy import DriftPolicy
 from fleet_server.core.drift_scopes import LEAST_DEVICES, DeviceShown, judge_scope, learn_scope, new_scope_memory
 from fleet_server.core.drift_shown import shown_of
-from fleet_server.core.yardstick import columns_of
+from fleet_server.core.yardstick import columns_of, measure
 from tests.fakes.drifting_fleet import SimulatedFleet
 
 _LEAST_LEARNT = 4
@@ -43,11 +43,11 @@ class Watch:
         yardstick = self.fleet.yardstick
         for turn in range(self.policy.learning_windows):
             columns = columns_of(yardstick, self.fleet.windows())
-            past = deviations(yardstick, columns, self.memory)
+            past = deviations(measure(yardstick, columns), self.memory)
             if turn > _LEAST_LEARNT and self.fleet.devices >= LEAST_DEVICES:
                 scale = (turn / (turn + 1)) ** 0.5
                 moved = np.zeros((self.fleet.devices, yardstick.columns), np.bool_)
-                shown = shown_of(yardstick, columns, (past[0] * scale, past[1] * scale), moved)
+                shown = shown_of(yardstick, measure(yardstick, columns), (past[0] * scale, past[1] * scale), moved)
                 self.scope = learn_scope(self.scope, shown)
             learn(yardstick, columns, self.rows, self.memory)
         packed = [pack_memory(self.memory, device, yardstick) for device in range(self.fleet.devices)]
@@ -57,14 +57,14 @@ class Watch:
         """Judge one window of every device, and the fleet."""
         yardstick, policy = self.fleet.yardstick, self.policy
         columns = columns_of(yardstick, counts)
-        past = deviations(yardstick, columns, self.memory)
+        past = deviations(measure(yardstick, columns), self.memory)
         found = judge_devices(yardstick, columns, self.rows, self.memory, past, policy)
         moved = np.zeros((self.fleet.devices, yardstick.columns), np.bool_)
-        for device in range(self.fleet.devices):
-            looks = self.looks[device] = add_look(self.looks[device], found.look(device), policy.of)
+        for device, look in enumerate(found.looks()):
+            looks = self.looks[device] = add_look(self.looks[device], look, policy.of)
             self.states[device] = next_state(self.states[device], weigh(looks, policy.confirm, policy.psi_floor))
             moved[device, list(confirmed_columns(looks, policy.confirm, policy.psi_floor))] = True
-        shown = shown_of(yardstick, columns, (found.figures, found.shares), moved)
+        shown = shown_of(yardstick, measure(yardstick, columns), (found.figures, found.shares), moved)
         self._look_at_group(replace(shown, learnt=np.ones(self.fleet.devices, np.bool_)))
         return found
 

@@ -15,7 +15,7 @@ from fleet_server.core.drift_memory import deviations
 from fleet_server.core.drift_policy import DriftPolicy
 from fleet_server.core.drift_scopes import judge_scope
 from fleet_server.core.drift_shown import shown_of
-from fleet_server.core.yardstick import columns_of
+from fleet_server.core.yardstick import columns_of, measure
 from tests.fakes.drift_watch import Watch
 from tests.fakes.drifting_fleet import SimulatedFleet
 
@@ -110,8 +110,8 @@ def test_every_field_of_the_policy_changes_an_outcome() -> None:
 def _far_from_training(watch: Watch, counts: CountArrays, policy: DriftPolicy) -> list[int]:
     yardstick = watch.fleet.yardstick
     columns = columns_of(yardstick, counts)
-    past = deviations(yardstick, columns, watch.memory)
-    shown = shown_of(yardstick, columns, past, np.zeros((len(counts), yardstick.columns), np.bool_))
+    past = deviations(measure(yardstick, columns), watch.memory)
+    shown = shown_of(yardstick, measure(yardstick, columns), past, np.zeros((len(counts), yardstick.columns), np.bool_))
     return [move.column for move in judge_scope(yardstick, shown, watch.scope, policy)]
 
 

@@ -95,6 +95,22 @@ def test_a_late_window_and_a_changed_repeat_change_the_hour_once(database: Datab
     assert found[0][2] == merge(late.counts, late.counts)
 
 
+def test_an_older_copy_that_comes_after_the_whole_window_is_passed_over(database: Database) -> None:
+    source = board()
+    whole = source.window(NOW + 60_000)
+    source.rows = 300
+    older = replace(whole, counts=source.window(NOW + 60_000).counts)
+    assert save(database, older, NOW + 30_000)
+    assert save(database, whole, NOW + 60_000)
+    assert not save(database, older, NOW + 90_000)
+    # Refused rows and labels are counts of a window as well.
+    more = replace(older, counts=replace(older.counts, rejected=200))
+    with database.read() as connection:
+        assert [item.read_counts() for item in windows.list_windows(connection, WindowFilter())] == [whole.counts]
+    assert save(database, more, NOW + 90_000)
+    assert [counts for _, _, counts in hours(database, NOW + HOUR_MS)] == [more.counts]
+
+
 def test_a_repeat_of_a_forgotten_window_counts_no_second_time(database: Database) -> None:
     source = board()
     old, new = source.window(NOW), source.window(NOW + 8 * DAY_MS)

@@ -141,15 +141,21 @@ def _make_drift() -> None:
         _whole("windows"),
         _number("rows"),
         _whole("learnt"),
-        _json("looks"),
+        _long("looks"),
         _long("sentence"),
-        _blob("memory"),
         _blob("pending", nullable=True),
         _blob("look", nullable=True),
         _number("look_at"),
         _number("look_n"),
         _owned("drift_devices"),
         sa.PrimaryKeyConstraint("model", "version", "device", name="pk_drift_devices"),
+    )
+    op.create_table(
+        "drift_memories",
+        *_key(),
+        _blob("memory"),
+        _owned("drift_memories"),
+        sa.PrimaryKeyConstraint("model", "version", "device", name="pk_drift_memories"),
     )
     op.create_table(
         "drift_scopes",
