@@ -128,11 +128,7 @@ def _take_looks(
     memory = _memories(yardstick, known, held)
     learnt = memory.windows >= policy.learning_windows
     measured = measure(yardstick, columns)
-    past = deviations(measured, memory)
-    # While a device learns, its past is a few windows: so scaled, what it deviates varies as a window alone does.
-    if not learnt.all():
-        scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
-        past = past[0] * scale, past[1] * scale
+    past = _scaled(deviations(measured, memory), memory, learnt)
     moved = np.zeros((len(known), yardstick.columns), np.bool_)
     after: list[dict[str, Any]] = [{} for _ in known]
     places = np.flatnonzero(learnt)
@@ -167,6 +163,14 @@ def _take_looks(
         )
         for (window, item), count, look, changed in zip(whole, own_rows, shown, after, strict=True)
     ]
+
+
+def _scaled(past: tuple[Floats, Floats], memory: Memory, learnt: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Scale what learning devices deviate: their past is a few windows; so it varies as a window alone does."""
+    if learnt.all():
+        return past
+    scale = np.where(learnt, 1.0, np.sqrt(memory.windows / (memory.windows + 1)))[:, None, None]
+    return past[0] * scale, past[1] * scale
 
 
 def _memories(yardstick: Yardstick, known: list[DeviceDrift], held: Mapping[str, bytes]) -> Memory:

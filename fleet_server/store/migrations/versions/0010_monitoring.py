@@ -157,6 +157,10 @@ def _make_drift() -> None:
         _owned("drift_memories"),
         sa.PrimaryKeyConstraint("model", "version", "device", name="pk_drift_memories"),
     )
+    _make_scopes()
+
+
+def _make_scopes() -> None:
     op.create_table(
         "drift_scopes",
         *_key()[1:],
