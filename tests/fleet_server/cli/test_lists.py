@@ -133,6 +133,13 @@ def test_drift_shows_the_most_moved_first(shell: Shell) -> None:
     assert len(shell.json["features"]) == 64
 
 
+def test_drift_lists_the_devices_in_a_state(shell: Shell) -> None:
+    assert shell("drift digits --devices drift") == 0
+    for text in ("gate-zero", "shed-tflite", "pixel_3_4 rose by about 0.6"):
+        assert text in shell.out
+    assert "pixel_1_4" not in shell.out
+
+
 def test_words_of_a_device_cannot_steer_the_terminal(shell: Shell, fleet: FakeFleet) -> None:
     fleet.events[0] = {**fleet.events[0], "detail": "\x1b[2J\x1b]0;mine\x07 [bold]loud[/bold]"}
     assert shell("events") == 0

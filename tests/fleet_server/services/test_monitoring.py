@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from fleet_server.core.drift_findings import Cause, DriftAlert
 from fleet_server.services.monitoring import Monitor
-from fleet_server.store import drift
+from fleet_server.store import drift, window_hours
 from fleet_server.store.artifacts import ArtifactFolder
 from fleet_server.store.database import Database
 from tests.fakes.server_app import Served, served
@@ -194,6 +194,55 @@ def test_windows_of_an_unknown_bundle_or_another_shape_stop_nothing(tmp_path: Pa
         fleet.server.intake.on_window(stranger.window(fleet.clock()))
         close_windows(fleet, [boards[1]])
         assert [item["device"] for item in shown(fleet)["devices"]] == ["pi-1"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "learnt"),
+    [
+        ({"learning_windows": 8}, "ok", 8),
+        ({"learning_windows": 10}, "learning", 9),
+        ({"learning_windows": 8, "min_rows": 800}, "learning", 4),
+    ],
+)
+def test_a_device_has_learnt_after_so_many_looks_of_so_many_rows(
+    tmp_path: Path, policy: dict[str, float], state: str, learnt: int
+) -> None:
+    with fleet_of(tmp_path, 1) as (fleet, boards):
+        fleet.call("PUT", "/models/digits/drift-policy", json=policy)
+        close_windows(fleet, boards, 9)
+        (device,) = shown(fleet)["devices"]
+        assert (device["state"], device["learnt"]) == (state, learnt)
+
+
+@pytest.mark.parametrize(("look_s", "judged"), [(3600, True), (36_000, False)])
+def test_a_group_waits_for_its_devices_so_long(tmp_path: Path, look_s: int, judged: bool) -> None:
+    with fleet_of(tmp_path, 4) as (fleet, boards):
+        fleet.call("PUT", "/models/digits/drift-policy", json=POLICY | {"look_s": look_s})
+        close_windows(fleet, boards)
+        close_windows(fleet, boards[:2])
+        _, database = monitor_of(fleet, [])
+        with database.read() as connection:
+            scope = drift.find_scope(connection, "digits", 1, "", "data")
+        database.close()
+        assert scope is not None
+        assert (scope.judged_n > 4) is judged
+
+
+def test_hours_are_shown_merged_for_a_device_and_for_all(tmp_path: Path) -> None:
+    with fleet_of(tmp_path, 2) as (fleet, boards):
+        close_windows(fleet, boards, 2)
+        fleet.clock.pass_s(3600)
+        _, database = monitor_of(fleet, [])
+        with database.write() as connection:
+            window_hours.roll_up(connection, fleet.clock(), 100)
+        database.close()
+        whole = fleet.call("GET", "/windows/hours", params={"model": "digits"})
+        assert (whole["model"], whole["version"]) == ("digits", 1)
+        assert [(item["devices"], item["windows"], item["counts"]["rows"]) for item in whole["hours"]] == [
+            (2, 2, 800)
+        ] * 2
+        mine = fleet.call("GET", "/windows/hours", params={"model": "digits", "device": "pi-1"})["hours"]
+        assert [(item["devices"], item["windows"], item["counts"]["rows"]) for item in mine] == [(1, 1, 400)] * 2
 
 
 @pytest.mark.parametrize(
