@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from fleet_server.core.drift_policy import DriftPolicy, plain_policy
 from tests.fakes import web_data, web_evidence, web_proposals
 
 
@@ -268,6 +269,8 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", "/proposals/{id}/accept", lambda f, q, b, key: _word(f, q, b, key, "accept")),
     _route("POST", "/proposals/{id}/decline", lambda f, q, b, key: _word(f, q, b, key, "decline")),
     _route("GET", "/health", _listed(lambda fleet, _: fleet.health)),
+    _route("GET", "/models/{model}/drift-policy", lambda _f, _q, _b, _model: (200, plain_policy(DriftPolicy()))),
+    _route("PUT", "/models/{model}/drift-policy", lambda _f, _q, body, _model: (200, body)),
     _route("GET", "/drift", lambda _f, query, _b: (200, web_data.drift(query["model"], int(query.get("version", 2))))),
     _route("GET", "/events", _listed(lambda fleet, _: fleet.events)),
     _route("GET", "/decisions", _listed(lambda fleet, _: fleet.decisions)),

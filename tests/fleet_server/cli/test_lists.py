@@ -2,6 +2,7 @@
 
 import pytest
 
+from fleet_server.cli.failures import Exit
 from tests.fakes.web_routes import FakeFleet
 from tests.fleet_server.cli.conftest import Shell
 
@@ -138,6 +139,15 @@ def test_drift_lists_the_devices_in_a_state(shell: Shell) -> None:
     for text in ("gate-zero", "shed-tflite", "pixel_3_4 rose by about 0.6"):
         assert text in shell.out
     assert "pixel_1_4" not in shell.out
+
+
+def test_a_drift_policy_is_shown_and_set_by_its_fields(shell: Shell) -> None:
+    assert shell("drift-policy digits") == 0
+    assert "learning_windows" in shell.out
+    assert shell("drift-policy digits learning_windows=48 psi_floor=0.2 -o json") == 0
+    assert shell.json == {"learning_windows": 48, "psi_floor": 0.2}
+    assert shell("drift-policy digits psi_floor=much") == Exit.USAGE
+    assert "a field is name=number" in shell.err
 
 
 def test_words_of_a_device_cannot_steer_the_terminal(shell: Shell, fleet: FakeFleet) -> None:
