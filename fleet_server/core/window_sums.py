@@ -62,7 +62,7 @@ def read_held(held: bytes) -> DeviceSums:
 
 
 def _end_bytes(layout: Layout) -> int:
-    return (layout.shape.outputs + layout.shape.confidence + LATENCY_BUCKETS) * layout.count_bytes
+    return (layout.shape.outputs + layout.shape.confidence + LATENCY_BUCKETS) * layout.rest_bytes
 
 
 def _add_run(layout: Layout, owners: NDArray[np.intp], kept: bytes) -> Iterator[tuple[int, DeviceSums]]:
@@ -83,7 +83,7 @@ def _add_run(layout: Layout, owners: NDArray[np.intp], kept: bytes) -> Iterator[
 
 
 def _record(layout: Layout) -> np.dtype[Any]:
-    count = f"<u{layout.count_bytes}"
+    count = f"<u{layout.rest_bytes}"
     return np.dtype(
         [
             ("scalars", "<u8", (5,)),
