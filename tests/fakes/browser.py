@@ -56,11 +56,19 @@ class Browser:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        # By way of an empty page, so that nothing of the one before is taken for the new one.
-        self.call("Page.navigate", url="about:blank")
-        self.wait("location.href == 'about:blank'")
+        self._leave()  # so that nothing of the page before is taken for the new one
         self.call("Page.navigate", url=url)
         self.wait("location.href != 'about:blank' && document.readyState == 'complete'")
+
+    def begin_anew(self) -> None:
+        """Leave the page, then forget who is signed in, and all errors: a page that stayed would make new ones."""
+        self._leave()
+        self.call("Network.clearBrowserCookies")
+        self.errors.clear()
+
+    def _leave(self) -> None:
+        self.call("Page.navigate", url="about:blank")
+        self.wait("location.href == 'about:blank'")
 
     def value(self, expression: str) -> Any:
         """Return the value of a JavaScript expression in the page."""

@@ -25,8 +25,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def fleet(browser: Browser) -> FakeFleet:
     """The small fleet; nobody is signed in, and the browser has logged nothing."""
-    browser.call("Network.clearBrowserCookies")
-    browser.errors.clear()
+    browser.begin_anew()
     found = full_fleet()
     found.keep_streaming = True
     return found

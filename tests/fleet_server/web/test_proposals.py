@@ -31,8 +31,7 @@ def fleet() -> FakeFleet:
 
 @pytest.fixture
 def page(browser: Browser, fleet: FakeFleet) -> Iterator[Browser]:
-    browser.call("Network.clearBrowserCookies")
-    browser.errors.clear()
+    browser.begin_anew()
     with serving(fleet) as address:
         browser.open(f"{address}/signin?code=first")
         browser.wait("document.querySelectorAll('#proposals article').length == 2")
@@ -66,7 +65,7 @@ def test_a_person_declines_with_a_reason(page: Browser, fleet: FakeFleet) -> Non
 
 def test_who_may_only_read_has_no_buttons(browser: Browser, fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ASKER, "permissions", ["read"])
-    browser.call("Network.clearBrowserCookies")
+    browser.begin_anew()
     with serving(fleet) as address:
         browser.open(f"{address}/signin?code=first")
         browser.wait("document.querySelectorAll('#proposals article').length == 2")

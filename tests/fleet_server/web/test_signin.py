@@ -64,7 +64,7 @@ def test_a_person_signs_in_sees_who_they_are_and_signs_out(browser: Browser, url
 
 
 def test_markup_from_text_is_refused_by_the_browser_itself(browser: Browser, url: str) -> None:
-    browser.call("Network.clearBrowserCookies")
+    browser.begin_anew()
     browser.open(f"{url}/")
     browser.wait("document.querySelector('#signin-by-name')")
     script = "try { document.body.innerHTML = '<b>x</b>'; return 'made'; } catch (error) { return error.name; }"
